@@ -1,0 +1,55 @@
+"""Ways out: the contract of a channel, and what a failed attempt says. One file per kind."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from dataclasses import dataclass
+from typing import ClassVar
+
+from pydantic import BaseModel, ConfigDict
+
+from heartbeat.core.model import Delivery
+
+
+@dataclass(frozen=True, slots=True)
+class Rendered:
+    """A message ready to leave: rendered once when the delivery is made, stored, and the same on every attempt."""
+
+    body: bytes
+    headers: tuple[tuple[str, str], ...] = ()
+    content_type: str = ""
+
+
+class DeliveryFailed(Exception):  # noqa: N818 - the word of the domain, beside CheckFailed
+    """An attempt was not acknowledged.
+
+    ``permanent`` says that trying again cannot help. ``retry_after`` is the least number of seconds that the receiver
+    asked us to wait.
+    """
+
+    def __init__(self, sentence: str, *, permanent: bool = False, retry_after: float | None = None) -> None:
+        super().__init__(sentence)
+        self.sentence = sentence
+        self.permanent = permanent
+        self.retry_after = retry_after
+
+
+class Channel(BaseModel):
+    """One way out: a frozen model whose fields are its options. ``render`` is pure; ``send`` is the last hop."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+    kind: ClassVar[str]
+    name: str = ""
+    """Needed only where a receiver has two channels of a kind."""
+
+    def recipients(self) -> tuple[str, ...]:
+        """Return the recipients that are tracked one by one; a single empty one where the channel is the recipient."""
+        return ("",)
+
+    @abstractmethod
+    def render(self, delivery: Delivery) -> Rendered:
+        """Turn a delivery into the message: pure, no clock, the same bytes every time."""
+
+    @abstractmethod
+    async def send(self, delivery: Delivery, message: Rendered) -> str:
+        """Hand the message over; return the receiver's answer. Raises ``DeliveryFailed``."""

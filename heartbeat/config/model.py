@@ -1,0 +1,93 @@
+"""The configuration as the daemon uses it: expanded, checked, frozen."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from heartbeat.channels import Channel
+from heartbeat.check import Check
+from heartbeat.core.limits import Limit
+from heartbeat.core.model import NOTHING
+from heartbeat.core.schedule import Schedule
+from heartbeat.core.status import Policy
+from heartbeat.redaction import Redactor
+
+
+@dataclass(frozen=True, slots=True)
+class CheckConfig:
+    """One configured check: the plugin's model and what the daemon does with it.
+
+    ``fingerprint`` follows from the expanded options and the plugin's source: equal means that the plugin would do
+    the same, so a reload keeps the object and a quarantine holds.
+    """
+
+    name: str
+    type: str
+    check: Check
+    fingerprint: str
+    schedule: Schedule
+    timeout: float
+    policy: Policy
+    limits: tuple[Limit, ...] = ()
+    notify: tuple[str, ...] = ()
+    labels: Mapping[str, str] = field(default_factory=lambda: NOTHING)
+    runbook: str = ""
+    was: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Receiver:
+    """A named set of ways out. A channel's key is its identity: ``receiver/kind``, or the name it was given."""
+
+    name: str
+    channels: Mapping[str, Channel]
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """How long results are kept (seconds, rows); failures and events are kept longer than the rest."""
+
+    keep: float = 7 * 86400
+    keep_failures: float = 30 * 86400
+    rows: int = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Web:
+    """Where metrics, health and API are served; ``port`` 0 takes a free one."""
+
+    host: str = "127.0.0.1"
+    port: int = 9780
+
+
+@dataclass(frozen=True, slots=True)
+class Log:
+    """How the log is written: ``format`` is ``json``, ``console`` or ``auto`` (console on a terminal)."""
+
+    format: str = "auto"
+    level: str = "info"
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """A whole configuration. ``files`` are all paths whose change means that the configuration may have changed."""
+
+    files: tuple[Path, ...]
+    store: Path
+    control: Path
+    """The unix socket for changes at run time."""
+    checks: Mapping[str, CheckConfig]
+    receivers: Mapping[str, Receiver]
+    redactor: Redactor
+    location: str = ""
+    self_notify: tuple[str, ...] = ()
+    web: Web = Web()
+    history: History = History()
+    log: Log = Log()
+    grace: float = 10.0
+    """Seconds that a stop waits for runs and deliveries in flight."""
+    concurrency: int = 500
+    """Runs at once; a slot that comes when they are all taken is missed, with the reason ``overload``."""
+    duration_buckets: tuple[float, ...] = (0.05, 0.25, 1.0, 5.0)

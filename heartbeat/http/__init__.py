@@ -1,0 +1,1 @@
+"""What checks and channels that speak HTTP share: the libcurl engine, requests, expectations, evidence."""
