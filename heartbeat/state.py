@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from heartbeat.config.model import CheckConfig
 from heartbeat.core.model import Outcome, Reason, Result, Run, Severity, Verdict
-from heartbeat.core.status import Status
+from heartbeat.core.status import FRESH, Status
 
 
 @dataclass(slots=True)
@@ -14,7 +14,7 @@ class Live:
     """One check as it stands. ``version`` counts up with every change, so that text made of it can be kept."""
 
     config: CheckConfig
-    status: Status = Status()
+    status: Status = FRESH
     run: Run | None = None
     """The latest run, with its result and verdict."""
     result: Result | None = None

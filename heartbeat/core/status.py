@@ -38,3 +38,7 @@ class Status:
     broken: bool = False
     since: float | None = None
     """When the severity took its value."""
+
+
+FRESH = Status()
+"""The status of a check that has never run."""
