@@ -2,16 +2,205 @@
 
 from __future__ import annotations
 
+import re
+from base64 import b64encode
+from collections.abc import Iterable
+from functools import lru_cache
+from html.entities import codepoint2name
+from json import dumps
+from urllib.parse import quote
+
+import re2
+
+MINIMUM = 4
+"""Shorter values are not redacted: a secret ``a`` would destroy every text, and hides nothing from who can count."""
+VALUES_PER_NAME = 32
+"""How many values of one name stay known through rotations; the oldest goes first."""
+LINE_MINIMUM = 16
+"""Lines of a longer secret (a key in PEM) are secrets of their own from this many characters on."""
+MEMORY = 256 << 20
+"""A bound on the compiled pattern, never reached by sane secrets."""
+DEPTH = 32
+"""Data that nests deeper is cut: it may well contain itself."""
+
 
 class Redactor:
-    """Replaces secrets. Values can be added at any time; those that were known stay known after a rotation."""
+    """Replaces secrets by ``<redacted:NAME>``. Values can be added at any time; rotated ones stay known.
+
+    A value is found plain, percent-encoded, escaped as JSON, HTML, Python or shell text (also mixed and doubled), as
+    hex, and as base64 of either alphabet wherever in the encoded text it lies. Looking costs about two
+    microseconds for a line; finding costs more, and is rare. Calling it twice changes nothing more.
+    """
 
     def __init__(self, secrets: dict[str, str] | None = None) -> None:
-        self._secrets = dict(secrets or {})
+        self._secrets: dict[str, list[str]] = {}
+        self._finder: _Finder | None = None
+        for name, value in (secrets or {}).items():
+            self.add(name, value)
 
-    def add(self, name: str, value: str) -> None:
-        """Learn a secret; it will appear as ``<redacted:name>``."""
+    def add(self, name: str, value: str) -> bool:
+        """Learn a secret; say False if it is too short (under 4 characters) to be redacted, so that someone warns."""
+        value = _encodable(value).strip()
+        if len(value) < MINIMUM:
+            return False
+        values = self._secrets.setdefault(name, [])
+        if value not in values:
+            values.append(value)
+            del values[:-VALUES_PER_NAME]
+            self._finder = None
+        return True
+
+    def adopt(self, other: Redactor) -> None:
+        """Learn all that another one knows: after a reload, the secrets of the old configuration are secrets still."""
+        for name, values in other._secrets.items():
+            for value in values:
+                self.add(name, value)
 
     def __call__(self, text: str) -> str:
         """Return the text without any known secret, in whatever form."""
-        return text
+        if not self._secrets or not text:
+            return text
+        finder = self._finder
+        if finder is None:
+            finder = self._finder = _Finder(self._secrets)
+        return finder.replace(text)
+
+    def redact_data(self, value: object) -> object:
+        """Return a copy of nested dicts, lists, tuples and strings without secrets; other values are passed on."""
+        return self._walk(value, DEPTH) if self._secrets else value
+
+    def _walk(self, value: object, depth: int) -> object:
+        if isinstance(value, str):
+            return self(value)
+        if isinstance(value, bytes):
+            return self(value.decode(errors="backslashreplace")).encode()
+        if not isinstance(value, (dict, list, tuple)):
+            return value
+        if depth == 0:
+            return "…"
+        if isinstance(value, dict):
+            return {self._walk(key, depth): self._walk(item, depth - 1) for key, item in value.items()}
+        items = [self._walk(item, depth - 1) for item in value]
+        return items if isinstance(value, list) else tuple(items)
+
+
+class _Finder:
+    """One pattern for all secrets, in RE2: neither their number nor a tricky text makes it slow."""
+
+    def __init__(self, secrets: dict[str, list[str]]) -> None:
+        named = [(part, name) for name, values in secrets.items() for value in values for part in _parts(value)]
+        named.sort(key=lambda pair: len(pair[0]), reverse=True)
+        # What is redacted already is passed over first: a secret may be a part of its own name.
+        self._marker = "<redacted:(?:" + "|".join(sorted(map(re.escape, secrets), reverse=True)) + ")>"
+        self._patterns = [(_forms(part), name) for part, name in named]
+        self._pattern = _compile("|".join([self._marker, *(pattern for pattern, _ in self._patterns)]))
+
+    def replace(self, text: str) -> str:
+        try:
+            found = self._pattern.search(text)
+        except UnicodeEncodeError:  # lone surrogates, from bytes that were no UTF-8
+            text = _encodable(text)
+            found = self._pattern.search(text)
+        return str(self._pattern.sub(self._name, text)) if found else text
+
+    def _name(self, match: re.Match[str]) -> str:
+        found = match.group()
+        if _compile(self._marker).fullmatch(found):
+            return found
+        names = (name for pattern, name in self._patterns if _compile(pattern).fullmatch(found))
+        return f"<redacted:{next(names, 'secret')}>"
+
+
+def _encodable(text: str) -> str:
+    return text.encode(errors="backslashreplace").decode()
+
+
+@lru_cache(maxsize=1024)
+def _compile(pattern: str) -> re2._Regexp:
+    options = re2.Options()
+    options.max_mem = MEMORY
+    options.never_capture = True
+    options.log_errors = False
+    return re2.compile(pattern, options)
+
+
+def _parts(value: str) -> Iterable[str]:
+    """Yield the value, and its long lines where it has several (the frame of a PEM file is no secret)."""
+    yield value
+    lines = value.splitlines()
+    if len(lines) > 1:
+        yield from (line for line in map(str.strip, lines) if len(line) >= LINE_MINIMUM and line[:5] != "-----")
+
+
+def _forms(value: str) -> str:
+    """Return a pattern for the value in all its forms."""
+    raw = value.encode()
+    spelled = "".join(map(_spellings, value))
+    return "|".join([spelled, f"(?i:{raw.hex()})", *(_base64(raw, offset) for offset in range(3))])
+
+
+@lru_cache(maxsize=4096)
+def _spellings(char: str) -> str:
+    """Return a pattern for the ways in which URLs, JSON, HTML, Python and shells write one character.
+
+    Letters, digits and the like are written as they are by all of them. Backslashes before the rest may be doubled by
+    every further layer, so any number of them counts.
+    """
+    if char.isascii() and char.isalnum():
+        return char
+    if char == "\\":
+        return r"(?:\\+|%(?:25)?5[cC]|&#92;|&#x5[cC];|&bsol;)"
+    raw = char.encode()
+    spelled = {re.escape(char), *_escapes(char), *_entities(char)}
+    spelled |= {"".join(f"%(?:25)?{_hex(byte)}" for byte in raw), "".join(rf"\\+x{_hex(byte)}" for byte in raw)}
+    if char == " ":
+        spelled.add(r"\+")
+    if char == "'":  # both ways in which a quote leaves its quotes in a shell
+        spelled |= {r"'\\''", "'\"'\"'"}
+    return rf"\\*(?:{'|'.join(sorted(spelled, key=len, reverse=True))})"
+
+
+def _escapes(char: str) -> Iterable[str]:
+    """Yield the backslash escapes of JSON and Python, as patterns."""
+    short = dumps(char)[1:-1] if ord(char) < 128 else ""
+    if len(short) == 2:
+        yield r"\\+" + re.escape(short[1])
+    units = char.encode("utf-16-be")
+    yield "".join(rf"\\+u{_hex(units[i])}{_hex(units[i + 1])}" for i in range(0, len(units), 2))
+    if ord(char) < 256:
+        yield rf"\\+x{_hex(ord(char))}"
+    yield r"\\+U" + "".join(_hex(byte) for byte in char.encode("utf-32-be"))
+
+
+def _entities(char: str) -> Iterable[str]:
+    """Yield the entities of HTML, as patterns; the ampersand may be escaped once more."""
+    yield rf"&(?:amp;)?#0*{ord(char)};"
+    yield rf"&(?:amp;)?#[xX]0*(?i:{ord(char):x});"
+    if name := codepoint2name.get(ord(char), "apos" if char == "'" else ""):
+        yield f"&(?:amp;)?{name};"
+
+
+def _hex(byte: int) -> str:
+    """Return a pattern for two hexadecimal digits of either case."""
+    return f"(?i:{byte:02x})"
+
+
+def _base64(raw: bytes, offset: int) -> str:
+    """Return a pattern for the bytes in base64 text that begins ``offset`` (0 to 2) bytes before them.
+
+    Digits that hold bits of the value alone are matched; those at its ends, which share their bits with what
+    stands beside it, go with it.
+    """
+    digits = b64encode(bytes(offset) + raw).decode().rstrip("=")
+    start, stop = -(-offset * 8 // 6), (offset + len(raw)) * 8 // 6
+    any_digit = "[A-Za-z0-9+/_-]?"
+    core = "".join(map(_digit, digits[start:stop]))
+    return f"{any_digit if offset else ''}{core}{any_digit if stop < len(digits) else ''}(?:=|%3[dD]){{0,2}}"
+
+
+def _digit(digit: str) -> str:
+    """Return a pattern for one digit of base64 in either alphabet, also inside a URL or JSON."""
+    if digit in "+/":
+        other = {"+": "-", "/": "_"}[digit]
+        return rf"(?:\\*[{digit}{other}]|{re.escape(quote(digit, safe=''))}|(?i:{quote(digit, safe='')}))"
+    return digit

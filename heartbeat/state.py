@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from dataclasses import dataclass, field
 
 from heartbeat.config.model import CheckConfig
 from heartbeat.core.model import Outcome, Reason, Result, Run, Severity, Verdict
-from heartbeat.core.status import FRESH, Status
+from heartbeat.core.status import FRESH, Status, shift
 
 
 @dataclass(slots=True)
@@ -28,13 +29,42 @@ class Live:
     buckets: list[int] = field(default_factory=list)
     """Runs per duration bucket, not cumulated; the last one is beyond the largest bound."""
     duration_sum: float = 0.0
-    attempts_running: int = 0
+    running: bool = False
+    retired: bool = False
+    """Taken out of the configuration: a run that is still under way decides nothing any more."""
     version: int = 0
 
     @property
     def severity(self) -> Severity:
         """How bad it is after the policy."""
         return self.status.severity
+
+    def observe(self, verdict: Verdict, result: Result, status: Status, bounds: tuple[float, ...]) -> None:
+        """Take in a run: its result, the status after it, and the bucket (upper bounds in seconds) of its duration."""
+        self.run, self.result, self.verdict, self.status = verdict.run, result, verdict, status
+        self.runs[verdict.outcome] += 1
+        if not self.buckets:
+            self.buckets = [0] * (len(bounds) + 1)
+        self.buckets[bisect_left(bounds, result.duration)] += 1
+        self.duration_sum += result.duration
+        self.last_run = verdict.at
+        if verdict.outcome in (Outcome.OK, Outcome.FAIL):
+            self.up = verdict.outcome is Outcome.OK
+            self.last_success = verdict.at if self.up else self.last_success
+        self.version += 1
+
+    def miss(self, reason: Reason, count: int = 1) -> None:
+        """Count runs that could not take place."""
+        self.runs[Outcome.MISSED] += count
+        self.missed[reason] = self.missed.get(reason, 0) + count
+        self.version += 1
+
+    def shift(self, seconds: float) -> None:
+        """Move all times, after a step of the wall clock."""
+        self.status = shift(self.status, seconds)
+        self.last_run = None if self.last_run is None else self.last_run + seconds
+        self.last_success = None if self.last_success is None else self.last_success + seconds
+        self.version += 1
 
 
 @dataclass(slots=True)

@@ -1,0 +1,176 @@
+"""One run with a deadline: the only place that catches every exception, and where each becomes a truthful result.
+
+The runner owns the deadline. A plugin that swallows cancellation, hangs in a thread, or returns nonsense is reported
+at its deadline all the same; what of it goes on is handed back as ``leftover``, and its check stays busy until then.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from contextvars import ContextVar, copy_context
+from dataclasses import dataclass
+from functools import cache, partial
+from inspect import iscoroutine, iscoroutinefunction
+from time import perf_counter
+from typing import Any
+
+from heartbeat.check import Check, CheckBroken
+from heartbeat.core.limits import show
+from heartbeat.core.model import NOTHING, Outcome, Reason, Result, Run
+from heartbeat.core.text import block, line
+from heartbeat.faults import Fault, sort_fault
+from heartbeat.lag import LagMeter
+from heartbeat.pool import Pool, PoolExhausted
+from heartbeat.probe import EVIDENCE_CHARACTERS, Probe
+
+CANCEL_GRACE = 0.2
+"""Seconds that a plugin has for its own tidying after its deadline, before it counts as left over."""
+SENTENCE_CHARACTERS = 500
+
+CURRENT: ContextVar[str] = ContextVar("heartbeat_check", default="")
+"""The name of the check whose code runs, in its task and its thread; empty elsewhere."""
+
+
+@dataclass(frozen=True, slots=True)
+class Workshop:
+    """What a run needs from the process around it."""
+
+    pool: Pool
+    lag: LagMeter
+    redact: Callable[[str], str]
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """A result, and what of the plugin still goes on (None: nothing)."""
+
+    result: Result
+    leftover: asyncio.Future[Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Attempt:
+    """A plugin under way: what it comes to, when it is really over, and how to give it up."""
+
+    outcome: asyncio.Future[Any]
+    ended: asyncio.Future[Any]
+    give_up: Callable[[], object]
+
+
+async def run_check(check: Check, run: Run, workshop: Workshop) -> Finished:
+    """Run a check once under its deadline. Raises nothing but the cancellation of the caller."""
+    probe = Probe(check=run.check, run=run.id, timeout=run.timeout)
+    started = perf_counter()
+    try:
+        attempt = _start(check, probe, workshop.pool)
+    except PoolExhausted as full:
+        broken = CheckBroken(f"{full}; give the hanging checks' plugins timeouts of their own", reason="resource")
+        return Finished(_conclude(probe, sort_fault(broken), 0.0, 0.0, workshop.redact))
+    try:
+        await asyncio.wait((attempt.outcome,), timeout=run.timeout)
+        duration = perf_counter() - started
+        fault = _find_fault(attempt.outcome, probe, run.timeout, duration)
+    finally:
+        probe.close()
+        if not attempt.outcome.done():
+            attempt.give_up()
+    lag = workshop.lag.worst_since(started)
+    leftover = await _tidy(attempt, probe)
+    return Finished(_conclude(probe, fault, duration, lag, workshop.redact), leftover)
+
+
+def _start(check: Check, probe: Probe, pool: Pool) -> _Attempt:
+    if _is_async(type(check)):
+        task = asyncio.get_running_loop().create_task(_run_here(check, probe), name=f"run {probe.check}")
+        return _Attempt(task, task, task.cancel)
+    context = copy_context()
+    context.run(CURRENT.set, probe.check)
+    call = pool.submit(partial(context.run, check.run, probe))
+    return _Attempt(call.outcome, call.ended, partial(pool.give_up, call))
+
+
+@cache
+def _is_async(kind: type[Check]) -> bool:
+    return iscoroutinefunction(kind.run)
+
+
+async def _run_here(check: Check, probe: Probe) -> Any:
+    CURRENT.set(probe.check)
+    try:
+        return await check.run(probe)
+    except (KeyboardInterrupt, SystemExit, GeneratorExit) as error:  # these would end the loop, not the run
+        raise RuntimeError(f"the plugin raised {type(error).__name__}") from error
+
+
+def _find_fault(outcome: asyncio.Future[Any], probe: Probe, timeout: float, duration: float) -> Fault | None:
+    """Say what was wrong with the run. Its deadline counts also where the plugin swallowed the cancellation."""
+    if not outcome.done() or duration > timeout:
+        return Fault(Outcome.FAIL, Reason.TIMEOUT, f"no result within {show(timeout, 's')}", None, None)
+    if outcome.cancelled():
+        return Fault(Outcome.ERROR, Reason.PLUGIN, "the plugin cancelled itself", None, None)
+    if error := outcome.exception():
+        return sort_fault(error)
+    if (value := outcome.result()) is not None:
+        if iscoroutine(value):
+            value.close()
+        sentence = f"run returned {line(type(value).__name__, 80)}; it must return None, or raise CheckFailed"
+        return Fault(Outcome.ERROR, Reason.PLUGIN, sentence, None, None)
+    if probe.refused:
+        return Fault(Outcome.ERROR, Reason.PLUGIN, f"a record was refused: {line(probe.refused, 200)}", None, None)
+    return None
+
+
+async def _tidy(attempt: _Attempt, probe: Probe) -> asyncio.Future[Any] | None:
+    """Give the plugin a moment to end, and return what does not."""
+    if not attempt.ended.done():
+        await asyncio.wait((attempt.ended,), timeout=CANCEL_GRACE)
+    await probe.aclose()
+    if attempt.ended.done():
+        _read(attempt.ended)
+        return None
+    attempt.ended.add_done_callback(_read)
+    return attempt.ended
+
+
+def _read(future: asyncio.Future[Any]) -> None:
+    """Look at how a future ended, so that asyncio does not complain that nobody did."""
+    if not future.cancelled():
+        future.exception()
+
+
+def _conclude(probe: Probe, fault: Fault | None, duration: float, lag: float, redact: Callable[[str], str]) -> Result:
+    if fault is None:
+        return Result(
+            Outcome.OK, duration, measurements=probe.measurements, phases=probe.phases, lag=lag, dropped=probe.dropped
+        )
+
+    def tell(text: str | None) -> str | None:
+        return None if text is None else line(redact(text), SENTENCE_CHARACTERS)
+
+    return Result(
+        fault.outcome,
+        duration,
+        fault.reason,
+        tell(fault.sentence) or "",
+        tell(fault.expected),
+        tell(fault.observed),
+        probe.measurements,
+        probe.phases,
+        _build_evidence(probe.evidence, redact),
+        lag,
+        probe.dropped,
+    )
+
+
+def _build_evidence(notes: Mapping[str, object], redact: Callable[[str], str]) -> Mapping[str, str]:
+    if not notes:
+        return NOTHING
+    return {line(name, 64): block(redact(_evidence_text(note)), EVIDENCE_CHARACTERS) for name, note in notes.items()}
+
+
+def _evidence_text(note: object) -> str:
+    try:
+        return str(note() if callable(note) else note)
+    except Exception as error:  # noqa: BLE001 - evidence is the plugin's code too, and must not hide the failure itself
+        return f"(this evidence could not be built: {type(error).__name__}: {error})"

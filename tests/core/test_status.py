@@ -1,0 +1,272 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import TypeAdapter
+
+from heartbeat.core.model import Event, Kind, Outcome, Reason, Run, Severity, Verdict
+from heartbeat.core.status import (
+    DISTORTED_IN_A_ROW,
+    FRESH,
+    STALE_INTERVALS,
+    Latch,
+    Policy,
+    Removal,
+    Status,
+    Tick,
+    advance,
+    is_steady,
+    needs_recheck,
+    shift,
+)
+
+EVERY = 10.0
+STATUS = TypeAdapter(Status)
+WORDS = {
+    "ok": (Outcome.OK, Severity.OK),
+    "warn": (Outcome.OK, Severity.WARN),
+    "fail": (Outcome.FAIL, Severity.FAIL),
+    "error": (Outcome.ERROR, Severity.OK),
+    "missed": (Outcome.MISSED, Severity.OK),
+}
+
+
+def verdict(word: str, at: float, *, distorted: bool = False, attempt: int = 0) -> Verdict:
+    outcome, severity = WORDS[word]
+    reason = {"ok": None, "warn": Reason.LIMIT, "fail": Reason.STATUS, "error": Reason.PLUGIN, "missed": Reason.LATE}[
+        word
+    ]
+    run = Run("run_1", "shop", at, attempt, at, 5.0)
+    return Verdict(run, at, outcome, severity, reason, "" if word == "ok" else f"it was {word}", distorted=distorted)
+
+
+def live(words: str | list[str], policy: Policy, status: Status = FRESH) -> tuple[Status, list[Event]]:
+    """Run a story, one word per run; ``~fail`` is a distorted one, ``tick`` lets time pass."""
+    told: list[Event] = []
+    for step, word in enumerate(words.split() if isinstance(words, str) else words):
+        at = 1000.0 + step * EVERY
+        change = Tick("shop") if word == "tick" else verdict(word.lstrip("~"), at, distorted=word.startswith("~"))
+        status, events = advance(status, change, policy, at)
+        told.extend(events)
+    return status, told
+
+
+def kinds(told: list[Event]) -> list[str]:
+    return [event.kind.value for event in told]
+
+
+def test_a_first_failure_raises_and_a_first_success_resolves() -> None:
+    status, told = live("ok fail fail ok ok", Policy())
+    assert kinds(told) == ["raised", "resolved"]
+    assert status.severity is Severity.OK
+    assert status.incident is None
+    assert told[0].incident == told[1].incident
+    assert [event.sequence for event in told] == [1, 2]
+
+
+def test_two_of_three_raise_and_two_in_a_row_clear() -> None:
+    policy = Policy(Latch(raise_=2, window=3, clear=2))
+    _, told = live("fail ok fail ok fail ok ok", policy)
+    assert kinds(told) == ["raised", "resolved"]
+    assert told[0].at == 1020.0
+    assert told[1].at == 1060.0
+
+
+def test_a_warning_that_grows_is_raised_again_in_the_same_incident_and_eases() -> None:
+    _, told = live("warn fail warn ok", Policy())
+    assert kinds(told) == ["raised", "raised", "eased", "resolved"]
+    assert len({event.incident for event in told}) == 1
+    assert [(event.was, event.severity) for event in told] == [(0, 1), (1, 2), (2, 1), (1, 0)]
+
+
+@pytest.mark.parametrize("word", ["error", "missed", "~ok", "~fail"])
+def test_only_a_success_clears_a_failure(word: str) -> None:
+    status, told = live(f"fail {word} {word}", Policy())
+    assert kinds(told) == ["raised"]
+    assert status.severity is Severity.FAIL
+
+
+def test_errors_have_a_track_of_their_own() -> None:
+    status, told = live("ok error error error error", Policy())
+    assert kinds(told) == ["check_broken"]
+    assert status.broken
+    assert status.severity is Severity.OK
+    assert status.up is True
+    status, more = live("fail", Policy(), status)
+    assert kinds(more) == ["check_repaired", "raised"]
+    assert more[0].incident == told[0].incident != more[1].incident
+
+
+def test_a_distorted_verdict_raises_nothing_until_our_own_machine_is_the_problem() -> None:
+    status, told = live(["~fail"] * (DISTORTED_IN_A_ROW - 1), Policy(broken=Latch()))
+    assert told == []
+    status, told = live("~fail", Policy(broken=Latch()), status)
+    assert kinds(told) == ["check_broken"]
+    assert told[0].reason is Reason.RESOURCE
+    assert status.severity is Severity.OK
+
+
+def test_reminders_come_when_they_are_asked_for_and_not_once_it_is_over() -> None:
+    policy = Policy(remind=25.0)
+    status, told = live("fail tick tick tick tick ok tick tick tick tick", policy)
+    assert kinds(told) == ["raised", "reminder", "resolved"]
+    assert told[1].at == 1030.0
+    assert status.wake_at is None
+
+
+def test_verdicts_from_before_a_long_silence_do_not_decide() -> None:
+    policy = Policy(Latch(raise_=2, window=2), interval=EVERY)
+    status, _ = advance(FRESH, verdict("fail", 1000.0), policy, 1000.0)
+    long_after = 1000.0 + STALE_INTERVALS * 2 * EVERY + 1
+    status, told = advance(status, verdict("fail", long_after), policy, long_after)
+    assert told == ()
+    _, told = advance(status, verdict("fail", long_after + EVERY), policy, long_after + EVERY)
+    assert kinds(list(told)) == ["raised"]
+
+
+def test_taking_a_check_away_withdraws_what_is_open() -> None:
+    status, _ = live("fail error error error", Policy())
+    status, told = advance(status, Removal("shop"), Policy(), 2000.0)
+    assert kinds(list(told)) == ["withdrawn", "withdrawn"]
+    assert len({event.incident for event in told}) == 2
+    assert status == replace(FRESH, events=status.events)
+    assert advance(FRESH, Removal("shop"), Policy(), 2000.0)[1] == ()
+
+
+def test_a_slot_that_a_stepped_clock_repeats_makes_another_event() -> None:
+    status, first = live("fail ok", Policy())
+    _, second = live("fail ok", Policy(), status)
+    assert not {event.id for event in first} & {event.id for event in second}
+
+
+def test_deciding_twice_makes_the_same_event() -> None:
+    assert live("ok fail", Policy()) == live("ok fail", Policy())
+
+
+@pytest.mark.parametrize(
+    ("words", "attempt", "wanted"), [("fail", 0, True), ("fail", 1, True), ("fail", 2, False), ("ok", 0, False)]
+)
+def test_a_recheck_is_wanted_while_the_latch_still_waits(words: str, attempt: int, wanted: bool) -> None:
+    policy = Policy(Latch(raise_=3, window=3), recheck=1.0)
+    status, _ = live(words, policy)
+    assert needs_recheck(status, verdict(words, 1000.0, attempt=attempt), policy) is wanted
+
+
+def test_no_recheck_without_being_asked_for() -> None:
+    policy = Policy(Latch(raise_=3, window=3))
+    status, _ = live("fail", policy)
+    assert not needs_recheck(status, verdict("fail", 1000.0), policy)
+
+
+latches = st.builds(
+    lambda raise_, more, clear: Latch(raise_, raise_ + more, clear),
+    st.integers(1, 3),
+    st.integers(0, 2),
+    st.integers(1, 3),
+)
+policies = st.builds(Policy, latches, latches, remind=st.sampled_from([None, EVERY, 3 * EVERY]))
+stories = st.lists(st.sampled_from(["ok", "warn", "fail", "error", "missed", "~fail", "tick"]), max_size=25)
+
+
+def naive_severity(words: list[str], latch: Latch) -> Severity:
+    """Remember everything, and look at the whole of it for each latch."""
+    history = [WORDS[word][1] for word in words if word in ("ok", "warn", "fail")]
+    set_levels = []
+    for level in (Severity.WARN, Severity.FAIL):
+        is_set = False
+        for end in range(1, len(history) + 1):
+            bad = [severity >= level for severity in history[:end]]
+            if bad[-1] and sum(bad[-latch.window :]) >= latch.raise_:
+                is_set = True
+            elif end >= latch.clear and not any(bad[-latch.clear :]):
+                is_set = False
+        if is_set:
+            set_levels.append(level)
+    return max(set_levels, default=Severity.OK)
+
+
+def naive_broken(words: list[str], latch: Latch) -> bool:
+    history, distorted, broken = [], 0, False
+    for word in words:
+        if word in ("missed", "tick"):
+            continue
+        distorted = distorted + 1 if word == "~fail" else 0
+        if 0 < distorted < DISTORTED_IN_A_ROW:
+            continue
+        history.append(word in ("error", "~fail"))
+        if history[-1] and sum(history[-latch.window :]) >= latch.raise_:
+            broken = True
+        elif len(history) >= latch.clear and not any(history[-latch.clear :]):
+            broken = False
+    return broken
+
+
+@given(stories, policies)
+def test_the_status_is_that_of_a_model_that_remembers_everything(words: list[str], policy: Policy) -> None:
+    status, _ = live(words, policy)
+    assert status.severity is naive_severity(words, policy.latch)
+    assert status.broken is naive_broken(words, policy.broken)
+
+
+@given(stories, policies)
+def test_events_chain_and_none_is_missing(words: list[str], policy: Policy) -> None:
+    _, told = live(words, policy)
+    severity, broken = Severity.OK, False
+    opened: dict[str, int] = {}
+    for event in told:
+        assert event.sequence == opened.get(event.incident, 0) + 1
+        opened[event.incident] = event.sequence
+        if event.kind in (Kind.CHECK_BROKEN, Kind.CHECK_REPAIRED):
+            assert broken is (event.kind is Kind.CHECK_REPAIRED)
+            broken = not broken
+            continue
+        assert event.was is severity
+        assert (event.kind is Kind.RAISED) == (event.severity > severity)
+        assert (event.kind is Kind.RESOLVED) == (event.severity is Severity.OK)
+        assert (event.kind is Kind.REMINDER) == (event.severity is severity)
+        severity = event.severity
+    assert len({event.id for event in told}) == len(told)
+
+
+@given(stories, policies, st.integers(0, 25))
+def test_a_restart_anywhere_changes_nothing(words: list[str], policy: Policy, at: int) -> None:
+    status = FRESH
+    told: list[Event] = []
+    for step, word in enumerate(words):
+        if step == at:
+            status = STATUS.validate_json(STATUS.dump_json(status))
+        now = 1000.0 + step * EVERY
+        change = Tick("shop") if word == "tick" else verdict(word.lstrip("~"), now, distorted=word.startswith("~"))
+        status, events = advance(status, change, policy, now)
+        told.extend(events)
+    assert (status, told) == live(words, policy)
+
+
+@given(stories, policies)
+def test_what_counts_as_steady_need_not_be_saved(words: list[str], policy: Policy) -> None:
+    """Two lives: one saves every status, the other only those that are not steady. They tell the same."""
+    saved = status = FRESH
+    for step, word in enumerate(words):
+        now = 1000.0 + step * EVERY
+        change = Tick("shop") if word == "tick" else verdict(word.lstrip("~"), now, distorted=word.startswith("~"))
+        before = status
+        status, events = advance(status, change, policy, now)
+        if events or (isinstance(change, Verdict) and not is_steady(before, status, change)):
+            saved = status
+    assert kinds(live(words, policy, status)[1]) == kinds(live(words, policy, saved)[1])
+
+
+@given(stories, policies, st.sampled_from([-3600.0, -1.0, 7200.0]))
+def test_a_stepped_clock_raises_and_clears_nothing(words: list[str], policy: Policy, step: float) -> None:
+    policy = replace(policy, interval=EVERY)
+    status, _ = live(words, policy)
+    for word in ("ok", "fail", "tick"):
+        now = 1000.0 + len(words) * EVERY
+        plain = advance(status, Tick("shop") if word == "tick" else verdict(word, now), policy, now)
+        later = now + step
+        moved = advance(shift(status, step), Tick("shop") if word == "tick" else verdict(word, later), policy, later)
+        assert [event.kind for event in plain[1]] == [event.kind for event in moved[1]]
+        assert shift(plain[0], step).severity is moved[0].severity
