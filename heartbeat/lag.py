@@ -8,7 +8,6 @@ from time import monotonic, perf_counter
 
 PERIOD = 0.05
 NOTICEABLE = 0.005
-REMEMBERED = 600.0
 
 
 class LagMeter:
@@ -16,7 +15,7 @@ class LagMeter:
 
     def __init__(self) -> None:
         self.beat = monotonic()
-        self.latest = 0.0
+        self._worst = 0.0
         self._late: deque[tuple[float, float]] = deque(maxlen=1000)
         self._due = 0.0
         self._timer: asyncio.TimerHandle | None = None
@@ -41,10 +40,16 @@ class LagMeter:
             worst = max(worst, min(late, woke - started))
         return worst
 
+    def take_worst(self) -> float:
+        """Return the longest standstill since the last call, in seconds."""
+        worst, self._worst = self._worst, 0.0
+        return worst
+
     def _wake(self) -> None:
         now = perf_counter()
         self.beat = monotonic()
-        self.latest = max(0.0, now - self._due)
-        if self.latest >= NOTICEABLE:
-            self._late.append((now, self.latest))
+        late = max(0.0, now - self._due)
+        self._worst = max(self._worst, late)
+        if late >= NOTICEABLE:
+            self._late.append((now, late))
         self.start()

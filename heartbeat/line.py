@@ -43,12 +43,15 @@ class Line:
     ways_out: Callable[[CheckConfig], tuple[Address, ...]]
     location: str = ""
     buckets: tuple[float, ...] = ()
+    running: set[str] = field(default_factory=set)
+    """Names of the checks whose plugin is at work, past its deadline or not."""
     unrecorded: deque[Entry] = field(default_factory=lambda: deque(maxlen=UNRECORDED_AT_MOST))
 
 
 async def run_slot(line: Line, live: Live, slot: float, attempt: int = 0) -> Verdict:
     """Run a check for a slot, and again soon where its policy asks for a second look. Returns the last verdict."""
-    config, live.running = live.config, True
+    config = live.config
+    line.running.add(config.name)
     run = Run(f"run_{urandom(8).hex()}", config.name, slot, attempt, line.clock.now(), config.timeout)
     with structlog.contextvars.bound_contextvars(run=run.id):
         finished = await run_check(config.check, run, line.workshop)
@@ -58,12 +61,12 @@ async def run_slot(line: Line, live: Live, slot: float, attempt: int = 0) -> Ver
         if live.retired or live.config is not config:  # changed while it ran: recorded, but decides nothing any more
             status, events = before, ()
         live.observe(verdict, result, status, line.buckets)
-        release(live, finished.leftover)
+        release(line, config.name, finished.leftover)
         log_run(verdict, result)
         await tell(line, live, Entry(run, result, verdict, changed(before, status, verdict)), events)
     if live.config is config and not live.retired and needs_recheck(status, verdict, config.policy):
         await asyncio.sleep(config.policy.recheck or 0.0)
-        if not live.running and not live.retired:
+        if config.name not in line.running and not live.retired:
             return await run_slot(line, live, slot, attempt + 1)
     return verdict
 
@@ -128,12 +131,12 @@ def changed(before: Status, after: Status, verdict: Verdict) -> Status | None:
     return None if is_steady(before, after, verdict) else after
 
 
-def release(live: Live, leftover: asyncio.Future[Any] | None) -> None:
+def release(line: Line, name: str, leftover: asyncio.Future[Any] | None) -> None:
     """Let the next slot come: now, or when what is left of the plugin has ended."""
     if leftover is None:
-        live.running = False
+        line.running.discard(name)
     else:
-        leftover.add_done_callback(lambda _: setattr(live, "running", False))
+        leftover.add_done_callback(lambda _: line.running.discard(name))
 
 
 def describe(config: CheckConfig, location: str) -> dict[str, Any]:
@@ -165,5 +168,5 @@ def log_event(event: Event) -> None:
         reason=event.reason,
         sentence=event.sentence or None,
         incident=event.incident,
-        event=event.id,
+        event_id=event.id,
     )

@@ -32,7 +32,7 @@ LINE_CHARACTERS = 2000
 LINES_PER_RUN = 100
 PRINTING_RUNS = 256
 QUIET = ("alembic", "apscheduler", "asyncio", "h11", "httpx", "httpcore", "sqlalchemy", "uvicorn")
-"""Libraries that are one notch quieter than we are: their "info" is our "debug"."""
+"""Libraries of which only warnings matter: the "info" of SQLAlchemy is every statement, of APScheduler every slot."""
 
 # What a terminal or a log viewer obeys instead of showing: controls, direction overrides, line separators, and the
 # lone surrogates that no stream can write.
@@ -265,5 +265,5 @@ def _bridge_libraries() -> None:
     root.addHandler(_Bridge())
     root.setLevel(max(_sink.level, logging.INFO))  # no debug of libraries: it shows headers and bodies
     for name in QUIET:
-        logging.getLogger(name).setLevel(logging.INFO if _sink.level < logging.INFO else logging.WARNING)
+        logging.getLogger(name).setLevel(max(_sink.level, logging.WARNING))
     logging.captureWarnings(capture=True)

@@ -7,6 +7,10 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from math import isfinite
 from time import perf_counter
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import httpx
 
 MEASUREMENTS_PER_RUN = 100
 PHASES_PER_RUN = 50
@@ -16,8 +20,11 @@ RESERVED = frozenset({"duration", "up", "severity", "info", "broken", "availabil
 MEASUREMENT = re.compile(r"[a-z][a-z0-9_]{0,63}")
 PHASE = re.compile(r"[a-z][a-z0-9_]{0,31}(\.[a-z][a-z0-9_]{0,31}){0,3}")
 # What promtool's linter objects to on a gauge: a suffix that means another type, or a unit that is not a base unit.
-BAD_SUFFIXES = ("_total", "_count", "_sum", "_bucket", "_info", "_ms", "_milliseconds", "_us", "_minutes", "_hours",
-                "_days", "_percent", "_kb", "_mb", "_kilobytes", "_megabytes")  # fmt: skip
+BAD_SUFFIXES = ("_total", "_count", "_sum", "_bucket", "_info")
+BAD_WORDS = re.compile(
+    r"(^|_)(s|ms|us|ns|sec|b|kb|mb|gb|tb|pb|m|h|d|gauge|counter|histogram|summary|minutes|hours|days|weeks|bits"
+    r"|(milli|micro|nano|kilo|mega)(seconds|bytes|bits|meters)|(ki|me|gi|te)bi(bytes|bits)|fahrenheit)(_|$)"
+)
 
 
 class Probe:
@@ -39,6 +46,7 @@ class Probe:
         self.refused = ""
         self.closed = False
         self._path: tuple[str, ...] = ()
+        self._http: httpx.AsyncClient | None = None
 
     @property
     def remaining(self) -> float:
@@ -79,14 +87,35 @@ class Probe:
             self.record_phase(dotted, perf_counter() - started)
 
     def note(self, name: str, text: object) -> None:
-        """Keep a piece of evidence, shown when the run fails; cut at 4,096 characters."""
+        """Keep a piece of evidence, shown when the run fails; cut at 4,096 characters.
+
+        A callable is kept as it is, and called for the text only when the run fails.
+        """
         if self.closed or (name not in self.evidence and len(self.evidence) >= EVIDENCE_PER_RUN):
             self.dropped += 1
             return
-        whole = str(text)
-        self.evidence[str(name)[:64]] = (
-            whole if len(whole) <= EVIDENCE_CHARACTERS else whole[:EVIDENCE_CHARACTERS] + "…"
-        )
+        if not callable(text):
+            whole = str(text)
+            text = whole if len(whole) <= EVIDENCE_CHARACTERS else whole[:EVIDENCE_CHARACTERS] + "…"
+        self.evidence[str(name)[:64]] = text
+
+    @property
+    def http(self) -> httpx.AsyncClient:
+        """An ``httpx.AsyncClient`` of this run, on libcurl: fresh connections, ends with the run's deadline.
+
+        It keeps cookies, and follows redirects only where told to (``follow_redirects=True``).
+        """
+        if self._http is None:
+            from heartbeat.http.transport import CurlTransport, client  # noqa: PLC0415 - most runs need no httpx
+
+            self._http = client(transport=CurlTransport(remaining=lambda: self.remaining), timeout=self.remaining)
+        return self._http
+
+    async def aclose(self) -> None:
+        """Close what the run used; called by the runner when the plugin has ended."""
+        made, self._http = self._http, None
+        if made is not None:
+            await made.aclose()
 
     def close(self) -> None:
         """Take nothing more; called by the runner at the deadline."""
@@ -112,7 +141,7 @@ def _objection(name: object, value: object, taken: Mapping[str, float]) -> str:
         return f"the measurement {_short(name)} is no lower-case word"
     if name in RESERVED:
         return f"the measurement {name} has a reserved name"
-    if name.endswith(BAD_SUFFIXES):
+    if name.endswith(BAD_SUFFIXES) or BAD_WORDS.search(name):
         return f"the measurement {name} must be in a base unit and not end like a counter (_seconds, _bytes, _ratio)"
     if not _is_number(value):
         return f"the measurement {name} is {_short(value)}, not a finite number"

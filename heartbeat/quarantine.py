@@ -6,10 +6,11 @@ Written at the last moment of a dying process, so plainly: one JSON object, repl
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from heartbeat.check import Check, CheckBroken
+from heartbeat.config.model import CheckConfig
 from heartbeat.probe import Probe
 
 
@@ -34,6 +35,37 @@ class Quarantined(Check):
             f"or try again with 'heartbeat run-now {self.name}'",
             reason="plugin",
         )
+
+
+class Quarantine:
+    """The cases, in memory and in the file. Each start takes up what the last end left behind."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._cases = load_cases(path)
+        self.fingerprints: dict[str, str] = {}
+        """Of the checks as they are configured now, by name; kept up to date by the daemon."""
+
+    def blame(self, name: str, why: str) -> None:
+        """Remember that a check ended the daemon; called as the last thing, from any thread."""
+        if name in self.fingerprints:
+            self._cases[name] = Case(self.fingerprints[name], why)
+            save_cases(self._path, self._cases)
+
+    def keep_apart(self, config: CheckConfig) -> CheckConfig:
+        """Return the configuration, with a stand-in for a check that is in quarantine and has not changed since."""
+        case = self._cases.get(config.name)
+        if case is None or case.fingerprint != config.fingerprint:
+            return config
+        return replace(config, check=Quarantined(name=config.name, why=case.why))
+
+    def lift(self, name: str) -> bool:
+        """Let a check run again; say whether it was in quarantine."""
+        if name not in self._cases:
+            return False
+        del self._cases[name]
+        save_cases(self._path, self._cases)
+        return True
 
 
 def load_cases(path: Path) -> dict[str, Case]:

@@ -18,8 +18,8 @@ VALUES_PER_NAME = 32
 """How many values of one name stay known through rotations; the oldest goes first."""
 LINE_MINIMUM = 16
 """Lines of a longer secret (a key in PEM) are secrets of their own from this many characters on."""
-MEMORY = 256 << 20
-"""A bound on the compiled pattern, never reached by sane secrets."""
+MEMORY = 64 << 20
+"""Bytes that the compiled pattern may take; RE2 starts its tables anew where they would grow beyond."""
 DEPTH = 32
 """Data that nests deeper is cut: it may well contain itself."""
 
@@ -105,9 +105,9 @@ class _Finder:
 
     def _name(self, match: re.Match[str]) -> str:
         found = match.group()
-        if _compile(self._marker).fullmatch(found):
+        if _compile_once(self._marker).fullmatch(found):
             return found
-        names = (name for pattern, name in self._patterns if _compile(pattern).fullmatch(found))
+        names = (name for pattern, name in self._patterns if _compile_once(pattern).fullmatch(found))
         return f"<redacted:{next(names, 'secret')}>"
 
 
@@ -115,13 +115,15 @@ def _encodable(text: str) -> str:
     return text.encode(errors="backslashreplace").decode()
 
 
-@lru_cache(maxsize=1024)
 def _compile(pattern: str) -> re2._Regexp:
     options = re2.Options()
     options.max_mem = MEMORY
     options.never_capture = True
     options.log_errors = False
     return re2.compile(pattern, options)
+
+
+_compile_once = lru_cache(maxsize=256)(_compile)  # those of single secrets, needed only where one was found
 
 
 def _parts(value: str) -> Iterable[str]:
@@ -188,14 +190,13 @@ def _hex(byte: int) -> str:
 def _base64(raw: bytes, offset: int) -> str:
     """Return a pattern for the bytes in base64 text that begins ``offset`` (0 to 2) bytes before them.
 
-    Digits that hold bits of the value alone are matched; those at its ends, which share their bits with what
-    stands beside it, go with it.
+    Digits that hold bits of the value alone are matched. One at its end that shares its bits with what follows goes
+    with it; one at its start stays (it tells four bits): to match it would make every search several times slower.
     """
     digits = b64encode(bytes(offset) + raw).decode().rstrip("=")
     start, stop = -(-offset * 8 // 6), (offset + len(raw)) * 8 // 6
-    any_digit = "[A-Za-z0-9+/_-]?"
-    core = "".join(map(_digit, digits[start:stop]))
-    return f"{any_digit if offset else ''}{core}{any_digit if stop < len(digits) else ''}(?:=|%3[dD]){{0,2}}"
+    shared = "[A-Za-z0-9+/_-]?" if stop < len(digits) else ""
+    return f"{''.join(map(_digit, digits[start:stop]))}{shared}(?:=|%3[dD]){{0,2}}"
 
 
 def _digit(digit: str) -> str:

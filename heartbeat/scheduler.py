@@ -54,11 +54,15 @@ class SlotStore(MemoryJobStore):  # type: ignore[misc]  # apscheduler ships no t
 
 
 class DirectExecutor(BaseExecutor):  # type: ignore[misc]  # apscheduler ships no types
-    """Calls the job on the loop, at once: what it starts is a task, and overlap is decided there."""
+    """Fires on the loop, at once: what that starts is a task, and overlap is decided there."""
+
+    def __init__(self, fire: Callable[[str, float], None]) -> None:
+        super().__init__()
+        self._fire = fire
 
     def submit_job(self, job: Any, run_times: list[datetime]) -> None:
-        """Start a run for the newest of the times."""
-        job.func(job.id, run_times[-1].timestamp())
+        """Fire for the newest of the times."""
+        self._fire(job.id, run_times[-1].timestamp())
 
     def _do_submit_job(self, job: Any, run_times: list[datetime]) -> None:
         """Never called: ``submit_job`` needs none of what surrounds it. The base class declares it abstract."""
@@ -68,11 +72,10 @@ class Scheduler:
     """Calls ``fire(name, slot)`` on the running loop whenever a check is due."""
 
     def __init__(self, fire: Callable[[str, float], None]) -> None:
-        self._fire = fire
         self._scheduler = AsyncIOScheduler(
             timezone=UTC,
             jobstores={"default": SlotStore()},
-            executors={"default": DirectExecutor()},
+            executors={"default": DirectExecutor(fire)},
             job_defaults={"misfire_grace_time": None, "coalesce": True},
         )
 
@@ -87,7 +90,7 @@ class Scheduler:
     def plan(self, name: str, schedule: Schedule, *, is_new: bool) -> None:
         """Plan a check, in place of what was planned for it. One that is new runs soon, others on their next slot."""
         trigger = SlotTrigger(name, schedule, is_new=is_new)
-        self._scheduler.add_job(self._fire, trigger, id=name, name=name, replace_existing=True)
+        self._scheduler.add_job(_nothing, trigger, id=name, name=name, replace_existing=True)
 
     def drop(self, name: str) -> None:
         """Plan a check no more."""
@@ -103,6 +106,10 @@ class Scheduler:
         now = datetime.now(UTC)
         for job in self._scheduler.get_jobs():
             job.modify(next_run_time=job.trigger.get_next_fire_time(now, now))
+
+
+def _nothing() -> None:
+    """Stand in for the function that APScheduler wants of a job: our executor knows what to do."""
 
 
 def as_datetime(at: float) -> datetime:

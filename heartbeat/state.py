@@ -29,7 +29,6 @@ class Live:
     buckets: list[int] = field(default_factory=list)
     """Runs per duration bucket, not cumulated; the last one is beyond the largest bound."""
     duration_sum: float = 0.0
-    running: bool = False
     retired: bool = False
     """Taken out of the configuration: a run that is still under way decides nothing any more."""
     version: int = 0
@@ -43,11 +42,20 @@ class Live:
         """Take in a run: its result, the status after it, and the bucket (upper bounds in seconds) of its duration."""
         self.run, self.result, self.verdict, self.status = verdict.run, result, verdict, status
         self.runs[verdict.outcome] += 1
-        if not self.buckets:
-            self.buckets = [0] * (len(bounds) + 1)
+        if len(self.buckets) != len(bounds) + 1:  # the first run, or other buckets after a reload
+            self.buckets, self.duration_sum = [0] * (len(bounds) + 1), 0.0
         self.buckets[bisect_left(bounds, result.duration)] += 1
         self.duration_sum += result.duration
         self.last_run = verdict.at
+        if verdict.outcome in (Outcome.OK, Outcome.FAIL):
+            self.up = verdict.outcome is Outcome.OK
+            self.last_success = verdict.at if self.up else self.last_success
+        self.version += 1
+
+    def restore(self, run: Run, result: Result, verdict: Verdict) -> None:
+        """Take over the latest run of an earlier life of the daemon: its time tells how old it is."""
+        self.run, self.result, self.verdict = run, result, verdict
+        self.last_run, self.up, self.last_success = verdict.at, self.status.up, self.status.last_success
         if verdict.outcome in (Outcome.OK, Outcome.FAIL):
             self.up = verdict.outcome is Outcome.OK
             self.last_success = verdict.at if self.up else self.last_success

@@ -2,43 +2,93 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 from heartbeat.check import Check, CheckFailed
 from heartbeat.config.model import CheckConfig
-from heartbeat.core.model import Reason
+from heartbeat.core.limits import show
+from heartbeat.core.model import Outcome, Reason
 from heartbeat.core.schedule import Interval
 from heartbeat.core.status import Latch, Policy
+from heartbeat.dispatch import Dispatch
+from heartbeat.outbox import Outbox
 from heartbeat.probe import Probe
+from heartbeat.state import State
+from heartbeat.store import Store
 
 EVERY = 10.0
 TIMEOUT = 5.0
 REMIND = 4 * 3600.0
+LATE = 5.0
+"""Seconds of lateness from which the scheduler is in trouble."""
+RECENT = 60.0
+"""For how many seconds a missed run for overload keeps counting as trouble."""
+STUCK = 300.0
+"""Seconds that the oldest message may wait before the outbox is in trouble."""
 
-Look = Callable[[], str]
-"""Says in one sentence what is wrong, or nothing."""
-
-REASONS = {
-    "heartbeat.config": Reason.MISMATCH,
-    "heartbeat.store": Reason.ABSENT,
-    "heartbeat.outbox": Reason.ABSENT,
-    "heartbeat.network": Reason.CONNECT,
-    "heartbeat.scheduler": Reason.TIMEOUT,
-}
+CONFIG = "heartbeat.config"
 
 
-def self_checks(looks: Mapping[str, Look], notify: tuple[str, ...]) -> dict[str, CheckConfig]:
-    """Return the checks ``heartbeat.*``, one for each thing to look at."""
-    policy = Policy(Latch(), Latch(), remind=REMIND, interval=EVERY)
-    return {
-        name: CheckConfig(
-            name, name, _vital(look, REASONS[name]), name, Interval(EVERY), TIMEOUT, policy, notify=notify
+@dataclass(frozen=True, slots=True)
+class Vitals:
+    """What the self checks look at."""
+
+    state: State
+    store: Store
+    outbox: Outbox
+    dispatch: Dispatch
+    now: Callable[[], float]
+    config_problem: Callable[[], str]
+
+    def store_problem(self) -> str:
+        """Say why results and messages are not being recorded."""
+        return self.store.failing
+
+    def outbox_problem(self) -> str:
+        """Say which message was given up lately, or waits too long."""
+        if died := self.outbox.dead_lately(self.now()):
+            return died
+        age = self.outbox.oldest(self.now())
+        return f"a message has been waiting for {show(age, 's')} to be delivered" if age > STUCK else ""
+
+    def network_problem(self) -> str:
+        """Say that runs found no network at all: what they would have tested is unknown."""
+        cut_off = [
+            name
+            for name, live in self.state.checks.items()
+            if live.verdict and live.verdict.outcome is Outcome.ERROR and live.verdict.reason is Reason.NETWORK
+        ]
+        return (
+            f"this machine seems cut off: {len(cut_off)} checks found no network, {cut_off[0]} first" if cut_off else ""
         )
-        for name, look in looks.items()
-    }
+
+    def scheduler_problem(self) -> str:
+        """Say that checks run late or not at all, because this process has too much to do."""
+        overloaded = self.dispatch.overloaded_at
+        if overloaded is not None and self.now() - overloaded < RECENT:
+            return (
+                f"runs are being skipped: {self.dispatch.concurrency} are under way, the most that 'concurrency' allows"
+            )
+        if self.dispatch.late > LATE:
+            return f"runs start {show(self.dispatch.late, 's')} late: this machine is too busy"
+        return ""
 
 
-def _vital(look: Look, reason: Reason) -> Check:
+def self_checks(vitals: Vitals, notify: tuple[str, ...]) -> Iterator[CheckConfig]:
+    """Yield the checks ``heartbeat.*``, one for each thing to look at."""
+    policy = Policy(Latch(), Latch(), remind=REMIND, interval=EVERY)
+    for name, look, reason in (
+        (CONFIG, vitals.config_problem, Reason.MISMATCH),
+        ("heartbeat.store", vitals.store_problem, Reason.ABSENT),
+        ("heartbeat.outbox", vitals.outbox_problem, Reason.ABSENT),
+        ("heartbeat.network", vitals.network_problem, Reason.CONNECT),
+        ("heartbeat.scheduler", vitals.scheduler_problem, Reason.TIMEOUT),
+    ):
+        yield CheckConfig(name, name, _vital(look, reason), name, Interval(EVERY), TIMEOUT, policy, notify=notify)
+
+
+def _vital(look: Callable[[], str], reason: Reason) -> Check:
     class Vital(Check):
         async def run(self, probe: Probe) -> None:  # noqa: ARG002 - the contract of a check
             if problem := look():

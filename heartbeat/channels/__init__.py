@@ -4,11 +4,22 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
 from heartbeat.core.model import Delivery
+from heartbeat.core.units import parse_duration
+
+Duration = Annotated[
+    float,
+    BeforeValidator(parse_duration),
+    WithJsonSchema({"type": "string", "examples": ["300ms", "30s", "5m"]}, mode="validation"),
+]
+"""Seconds; written with a unit."""
+
+SLOW_RETRY = 600.0
+"""Seconds to wait after an answer that only a person can change: a wrong password, an address that must not send."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +52,8 @@ class Channel(BaseModel):
     kind: ClassVar[str]
     name: str = ""
     """Needed only where a receiver has two channels of a kind."""
+    timeout: Duration = Field(default=30.0, gt=0, le=300)
+    """Seconds for one attempt, from the connection to the receiver's answer."""
 
     def recipients(self) -> tuple[str, ...]:
         """Return the recipients that are tracked one by one; a single empty one where the channel is the recipient."""

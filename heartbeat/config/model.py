@@ -88,6 +88,10 @@ class Config:
     log: Log = Log()
     grace: float = 10.0
     """Seconds that a stop waits for runs and deliveries in flight."""
+    stall_limit: float = 30.0
+    """Seconds that the main loop may stand still before the process ends and leaves out the check that held it."""
     concurrency: int = 500
     """Runs at once; a slot that comes when they are all taken is missed, with the reason ``overload``."""
     duration_buckets: tuple[float, ...] = (0.05, 0.25, 1.0, 5.0)
+    plugins: tuple[Path, ...] = ()
+    """The folders of own check types."""

@@ -62,7 +62,7 @@ def subject(event: Event) -> str:
 
 def short_id(identity: str) -> str:
     """Return the first characters of an id, enough for people to tell two apart."""
-    return plain(identity.rpartition("_")[2], 8)
+    return plain(identity.rpartition("_")[2][:8], 8)
 
 
 def sentence_of(event: Event) -> str:

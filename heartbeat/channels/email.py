@@ -1,0 +1,252 @@
+"""The channel ``email``: one mail per recipient over SMTP, with TLS that is never negotiated away."""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import re
+import socket
+import ssl
+from contextlib import suppress
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+from urllib.parse import urlsplit
+
+from aiosmtplib import (
+    SMTP,
+    SMTPAuthenticationError,
+    SMTPDataError,
+    SMTPException,
+    SMTPRecipientsRefused,
+    SMTPResponseException,
+    SMTPSenderRefused,
+)
+from pydantic import ConfigDict, Field, SecretStr, field_validator, model_validator
+
+from heartbeat.channels import SLOW_RETRY, Channel, DeliveryFailed, Rendered
+from heartbeat.channels.mime import mail, plain_mail
+from heartbeat.core.message import plain
+from heartbeat.core.model import Delivery
+
+ADDRESS = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~.-]{1,64}@[A-Za-z0-9]([A-Za-z0-9.-]{0,250}[A-Za-z0-9])?")
+PORTS = {"implicit": 465, "starttls": 587, "none": 25}
+QUIT_SECONDS = 1.0
+
+
+def _default_sender() -> str:
+    return f"heartbeat@{socket.gethostname()}"
+
+
+class Email(Channel):
+    """Mail over SMTP. Every recipient gets a mail of its own, and is tracked by itself."""
+
+    model_config = ConfigDict(populate_by_name=True)
+    kind: ClassVar[str] = "email"
+
+    to: tuple[str, ...] = Field(min_length=1)
+    """The recipients, as plain addresses."""
+    sender: str = Field(default_factory=_default_sender, alias="from")
+    """The address that the mails come from."""
+    server: str
+    """The mail server: ``smtp://host:port``; the port follows from ``tls`` where it is left out."""
+    tls: Literal["starttls", "implicit", "none"] = "starttls"
+    """``starttls`` and ``implicit`` (from the first byte) are enforced; ``none`` is plain text."""
+    username: str = ""
+    password: SecretStr = SecretStr("")
+    ca_file: str = ""
+    """Certificates to trust instead of the system's."""
+    local_hostname: str = ""
+    """The name we greet the server with; the machine's name where it is left out."""
+
+    @field_validator("to", "sender")
+    @classmethod
+    def _check_addresses(cls, value: Any) -> Any:
+        for address in (value,) if isinstance(value, str) else value:
+            if not ADDRESS.fullmatch(address):
+                raise ValueError(f"{address!r} is no plain mail address; write it as name@example.com, in ASCII")
+        if not isinstance(value, str) and len(set(value)) < len(value):
+            raise ValueError("a recipient is named twice")
+        return value
+
+    @field_validator("ca_file")
+    @classmethod
+    def _check_ca_file(cls, value: str) -> str:
+        if value:
+            _load_trust(value)
+        return value
+
+    @field_validator("local_hostname")
+    @classmethod
+    def _check_local_hostname(cls, value: str) -> str:
+        if not re.fullmatch(r"[A-Za-z0-9._:\[\]-]*", value):
+            raise ValueError(f"{value!r} is no host name")
+        return value
+
+    @model_validator(mode="after")
+    def _check_server(self) -> Email:
+        scheme, _, _ = self.server.partition("://")
+        if scheme not in ("smtp", "smtps") or not self.host or self._has_more_than_host():
+            raise ValueError("the server must be written as smtp://host or smtp://host:port, and nothing more")
+        if scheme == "smtps" and self.tls != "implicit":
+            raise ValueError("smtps:// means TLS from the first byte: write tls: implicit beside it, or smtp://")
+        if bool(self.username) != bool(self.password.get_secret_value()):
+            raise ValueError("username and password belong together: give both or none")
+        if self.username and self.tls == "none" and not _is_loopback(self.host):
+            raise ValueError("a password would cross the network in plain text: use tls: starttls or tls: implicit")
+        return self
+
+    @property
+    def host(self) -> str:
+        """The name of the mail server."""
+        return urlsplit(self.server).hostname or ""
+
+    @property
+    def port(self) -> int:
+        """The port of the mail server."""
+        return urlsplit(self.server).port or PORTS[self.tls]
+
+    def recipients(self) -> tuple[str, ...]:
+        """Return the recipients; each gets its own delivery."""
+        return self.to
+
+    def render(self, delivery: Delivery) -> Rendered:
+        """Turn a delivery into the bytes of a mail; where that fails, into a plain mail that tells the essentials."""
+        try:
+            body = mail(delivery, self.sender)
+        except Exception as error:  # noqa: BLE001 - whatever is wrong with the text, the alert must still go out
+            body = plain_mail(delivery, self.sender, f"The full text could not be made ({type(error).__name__}).")
+        return Rendered(body, content_type="message/rfc822")
+
+    async def send(self, delivery: Delivery, message: Rendered) -> str:
+        """Hand the mail to the server; return its answer. Raises ``DeliveryFailed``."""
+        client = SMTP(
+            hostname=self.host,
+            port=self.port,
+            local_hostname=self.local_hostname or _greeting_name(),
+            timeout=self.timeout,
+            use_tls=self.tls == "implicit",
+            start_tls=False,  # done by hand in _open: the library's own None would be content with plain text
+            tls_context=None if self.tls == "none" else await _trust(self.ca_file),
+        )
+        try:
+            async with asyncio.timeout(self.timeout):
+                await self._open(client)
+                answer = await self._submit(client, delivery, message.body)
+            with suppress(SMTPException, OSError):  # the mail is accepted; how we part changes nothing
+                await client.quit(timeout=QUIT_SECONDS)
+        except (SMTPException, OSError) as error:
+            raise failure(error, self.host) from error
+        finally:
+            client.close()
+        return answer
+
+    async def _open(self, client: SMTP) -> None:
+        await client.connect()
+        if self.tls == "starttls":
+            await client.ehlo()
+            if not client.supports_extension("starttls"):
+                sentence = f"{self.host} does not offer STARTTLS; nothing was sent in plain text"
+                raise DeliveryFailed(sentence, retry_after=SLOW_RETRY)
+            await client.starttls()
+        if self.username:
+            await self._login(client)
+
+    async def _login(self, client: SMTP) -> None:
+        """Try the password once. The library's own login tries it with every mechanism, which locks accounts."""
+        if client.is_ehlo_or_helo_needed:
+            await client.ehlo()
+        ways = {"plain": client.auth_plain, "login": client.auth_login, "cram-md5": client.auth_crammd5}
+        offered = [way for name, way in ways.items() if name in client.supported_auth_methods]
+        if not offered:
+            raise DeliveryFailed(f"{self.host} offers no way to log in that we know", retry_after=SLOW_RETRY)
+        await offered[0](self.username, self.password.get_secret_value())
+
+    async def _submit(self, client: SMTP, delivery: Delivery, body: bytes) -> str:
+        recipient = delivery.address.recipient
+        try:
+            _, answer = await client.sendmail(self.sender, [recipient], body)
+        except SMTPDataError as error:
+            if error.code < 500:
+                raise
+            # RFC 5321 4.2.3: 552 is too large, 554 not acceptable; the bare news may pass where evidence does not.
+            shorter = plain_mail(delivery, self.sender, "The mail server refused the full text.")
+            _, answer = await client.sendmail(self.sender, [recipient], shorter)
+        return plain(answer, 200)
+
+    def _has_more_than_host(self) -> bool:
+        try:
+            parts = urlsplit(self.server)
+            return bool(
+                parts.path.strip("/") or parts.query or parts.fragment or "@" in parts.netloc or parts.port == 0
+            )
+        except ValueError:  # a port that is no number
+            return True
+
+
+def failure(error: Exception, host: str) -> DeliveryFailed:
+    """Say what an error of the SMTP client means for the delivery.
+
+    A refused recipient is final. A refused login, sender or greeting is for a person to mend: it is tried again
+    slowly, so that nobody's account is locked. Everything else, and every answer 4yz, is tried again.
+    """
+    if isinstance(error, SMTPRecipientsRefused):
+        refused = error.recipients[0]
+        return DeliveryFailed(f"{host} refuses the recipient: {_answer(refused)}", permanent=refused.code >= 500)
+    if isinstance(error, SMTPResponseException):
+        return _refusal(error, host)
+    if isinstance(error, ssl.SSLCertVerificationError) or isinstance(error.__cause__, ssl.SSLCertVerificationError):
+        return DeliveryFailed(f"the certificate of {host} is not trusted: {plain(error, 200)}")
+    if isinstance(error, TimeoutError):
+        return DeliveryFailed(f"{host} did not answer in time")
+    return DeliveryFailed(f"the connection to {host} failed: {plain(error, 200)}")
+
+
+def _refusal(error: SMTPResponseException, host: str) -> DeliveryFailed:
+    answer = _answer(error)
+    slowly = SLOW_RETRY if error.code >= 500 else None
+    if isinstance(error, SMTPAuthenticationError):
+        return DeliveryFailed(f"{host} refuses the user name or password: {answer}", retry_after=slowly)
+    if isinstance(error, SMTPSenderRefused):
+        return DeliveryFailed(f"{host} refuses the sender address: {answer}", retry_after=slowly)
+    if isinstance(error, SMTPDataError):
+        return DeliveryFailed(f"{host} refuses the mail: {answer}", permanent=error.code >= 500)
+    return DeliveryFailed(f"{host} answers {answer}", retry_after=slowly)
+
+
+def _answer(error: SMTPResponseException) -> str:
+    return plain(f"{error.code} {error.message}", 200)
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _greeting_name() -> str:
+    """Return the machine's name, or an address literal where it has no full one (RFC 5321 4.1.4)."""
+    name = socket.gethostname()
+    return name if "." in name else "[127.0.0.1]"
+
+
+async def _trust(ca_file: str) -> ssl.SSLContext:
+    """Return the context that verifies servers. Loading it takes milliseconds, so a thread does."""
+    return await asyncio.to_thread(_load_trust, ca_file)
+
+
+def _load_trust(ca_file: str) -> ssl.SSLContext:
+    """Load a context, once for every version of the file."""
+    try:
+        changed = Path(ca_file).stat().st_mtime_ns if ca_file else 0
+        return _build_trust(ca_file, changed)
+    except OSError as error:  # ssl.SSLError is one
+        raise ValueError(f"ca_file {ca_file} cannot be used: {error.strerror or error}") from error
+
+
+@lru_cache(maxsize=16)
+def _build_trust(ca_file: str, _changed: int) -> ssl.SSLContext:
+    return ssl.create_default_context(cafile=ca_file or None)

@@ -1,0 +1,155 @@
+"""Expansion of ``${NAME}``, ``${secret:NAME}`` and ``${file:PATH}`` in values that were already parsed."""
+
+from __future__ import annotations
+
+import re
+import stat
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from heartbeat.config.problem import nearest, quoted
+from heartbeat.redaction import MINIMUM, Redactor
+
+SECRET_BYTES = 1024 * 1024
+_TOKEN = re.compile(r"\$(\$\{)|\$\{([^{}]*)\}|\$\{")
+_NAME = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)(?::-(.*))?", re.DOTALL)
+_SECRET_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,199}")
+_RESERVED = ("matrix.", "steps.", "accounts.")
+
+
+class NotExpanded(ValueError):  # noqa: N818 - a sentence for the operator, beside Wrong
+    """A ``${...}`` that cannot be replaced; the message says why."""
+
+
+@dataclass(slots=True)
+class Surroundings:
+    """What values may refer to, and what was taken from it.
+
+    Attributes:
+        environ: the environment variables.
+        redactor: learns every secret.
+        secrets: all secrets that were used, as name and value.
+        files: all files that were read or looked for.
+    """
+
+    environ: Mapping[str, str]
+    redactor: Redactor = field(default_factory=Redactor)
+    secrets: dict[tuple[str, str], None] = field(default_factory=dict)
+    files: dict[Path, None] = field(default_factory=dict)
+
+
+def expand(text: str, folder: Path, around: Surroundings) -> tuple[str, bool]:
+    """Replace all references in a text.
+
+    Args:
+        text: the value as written.
+        folder: what relative paths are relative to.
+        around: where values come from.
+
+    Returns:
+        The text, and whether a secret is in it.
+
+    Raises:
+        NotExpanded: with one sentence about all references that do not work.
+    """
+    complaints: list[str] = []
+    secret = False
+
+    def replace(token: re.Match[str]) -> str:
+        nonlocal secret
+        if token[1]:
+            return "${"
+        try:
+            value, is_secret = _look_up(token[2], folder, around)
+        except NotExpanded as error:
+            complaints.append(str(error))
+            return ""
+        secret = secret or is_secret
+        return value
+
+    expanded = _TOKEN.sub(replace, text)
+    if complaints:
+        raise NotExpanded("; ".join(complaints))
+    return expanded, secret
+
+
+def is_one_variable(text: str) -> bool:
+    """Say whether a text is one reference to the environment and nothing else, so that it may become a number."""
+    token = _TOKEN.fullmatch(text)
+    return bool(token and token[2] and _NAME.fullmatch(token[2]))
+
+
+def _look_up(reference: str | None, folder: Path, around: Surroundings) -> tuple[str, bool]:
+    if not reference:
+        raise NotExpanded('"${" opens a reference that does not end; write $${ where you mean the characters')
+    if reference.startswith("secret:"):
+        return _secret(reference.removeprefix("secret:"), folder, around), True
+    if reference.startswith("file:"):
+        path = folder / reference.removeprefix("file:")
+        return _keep(path.name, read_secret(path, around), around), True
+    if reference.startswith(_RESERVED):
+        raise NotExpanded(f"${{{reference}}} is not supported here yet")
+    return _variable(reference, around.environ), False
+
+
+def _variable(reference: str, environ: Mapping[str, str]) -> str:
+    found = _NAME.fullmatch(reference)
+    if not found:
+        raise NotExpanded(
+            f"{quoted('${' + reference + '}')} is no reference; there are ${{NAME}}, ${{NAME:-default}}, "
+            "${secret:NAME} and ${file:PATH}, and $${ for the characters"
+        )
+    name, default = found.groups()
+    value = environ.get(name)
+    if default is not None:
+        return value or default
+    if value is None:
+        hint = nearest(name, [one for one in environ if one.isidentifier()][:1000])
+        raise NotExpanded(f"the environment variable {name} is not set{hint}")
+    return value
+
+
+def _secret(name: str, folder: Path, around: Surroundings) -> str:
+    """Find a secret: the variable NAME, the file named by NAME_FILE, systemd's credentials, Docker's secrets."""
+    if not _SECRET_NAME.fullmatch(name):
+        raise NotExpanded(f"{quoted(name)} is no name of a secret (letters, digits, _ . -)")
+    environ = around.environ
+    if name in environ:
+        return _keep(name, environ[name], around)
+    if named := environ.get(f"{name}_FILE"):
+        return _keep(name, read_secret(folder / named, around), around)
+    folders = [Path(found) for found in [environ.get("CREDENTIALS_DIRECTORY")] if found] + [Path("/run/secrets")]
+    for path in (one / name for one in folders):
+        around.files[path] = None
+        if path.exists():
+            return _keep(name, read_secret(path, around), around)
+    places = " and ".join(str(one / name) for one in folders)
+    raise NotExpanded(f"the secret {name} is nowhere: set {name} or {name}_FILE (looked also for {places})")
+
+
+def read_secret(path: Path, around: Surroundings) -> str:
+    """Return a file's text without its last line ends. Raises ``NotExpanded`` for one that cannot be read."""
+    around.files[path] = None
+    try:
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):
+            raise NotExpanded(f"{path} is no file")
+        if status.st_size > SECRET_BYTES:
+            raise NotExpanded(f"{path} is larger than 1 MiB")
+        return path.read_text(encoding="utf-8").rstrip("\r\n")
+    except OSError as error:
+        raise NotExpanded(f"cannot read {path}: {error.strerror or error}") from error
+    except ValueError as error:
+        if isinstance(error, NotExpanded):
+            raise
+        raise NotExpanded(f"{path} is no UTF-8 text") from None
+
+
+def _keep(name: str, value: str, around: Surroundings) -> str:
+    if not value:
+        raise NotExpanded(f"the secret {name} is empty")
+    if (name, value) not in around.secrets and not around.redactor.add(name, value):
+        raise NotExpanded(f"the secret {name} has fewer than {MINIMUM} characters: too few to keep it out of messages")
+    around.secrets[name, value] = None
+    return value

@@ -1,0 +1,224 @@
+"""From files to a configuration: read everything, note every mistake, and only then say yes or no."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from heartbeat.config.checks import Around, Draft, read_checks
+from heartbeat.config.document import FILE_BYTES, Node, parse
+from heartbeat.config.expansion import Surroundings, expand, is_one_variable
+from heartbeat.config.problem import ConfigError, Place, Problem, problem_at, quoted
+from heartbeat.config.reading import Spot, attempt
+from heartbeat.config.receivers import Way, read_receivers
+from heartbeat.config.scalars import Scalar, resolve
+from heartbeat.config.settings import STORE, control_path, read_defaults, read_top, receivers_named
+from heartbeat.config.types import Types, problem_of
+from heartbeat.plugins import Found, Source, discover
+
+MESSAGE_CHARACTERS = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """All that a configuration says, checked, as plain data that can be sent to another process.
+
+    Attributes:
+        settings: the arguments of ``Config`` that need no building.
+        receivers: the channels of each receiver.
+        checks: the checks; their models are not sent.
+        sources: the check types in use.
+        secrets: name and value of each.
+    """
+
+    settings: dict[str, Any]
+    receivers: dict[str, tuple[Way, ...]]
+    checks: list[Draft]
+    sources: dict[str, Source]
+    secrets: tuple[tuple[str, str], ...]
+
+
+@dataclass(slots=True)
+class _Reading:
+    """What reading gathers on its way."""
+
+    around: Surroundings
+    problems: list[Problem] = field(default_factory=list)
+    unreadable: set[tuple[str, int, int]] = field(default_factory=set)
+    """Where a value could not be had at all: what is said later of such a place only follows from that."""
+    noted: int = 0
+
+    def expand(self, text: str, plain: bool, file: Path) -> tuple[Scalar, bool]:
+        """Expand one scalar; one that is a single plain variable may become a number."""
+        value, secret = expand(text, file.parent, self.around)
+        resolved = resolve(value) if plain and value and is_one_variable(text) else value
+        return resolved, secret
+
+    def parsed(self, *, whole: bool) -> None:
+        """Remember what was wrong with the files themselves; raise it if one of them could not be read at all."""
+        self.noted = len(self.problems)
+        self.unreadable = {(one.file, one.line, one.column) for one in self.problems}
+        if not whole:
+            self.fail()
+
+    def fail(self) -> None:
+        """Raise all that was noted, if anything was, with no secret in it."""
+        later = (one for one in self.problems[self.noted :] if (one.file, one.line, one.column) not in self.unreadable)
+        clean = [self._clean(one) for one in (*self.problems[: self.noted], *later)]
+        if clean:
+            raise ConfigError(clean, tuple(self.around.files))
+
+    def _clean(self, problem: Problem) -> Problem:
+        """Take secrets out of a message, and only then make it one line of a sensible length."""
+        line = " ".join(self.around.redactor(problem.message).split())
+        cut = line if len(line) <= MESSAGE_CHARACTERS else line[:MESSAGE_CHARACTERS] + "…"
+        return replace(problem, message=cut)
+
+
+def read(paths: Sequence[Path], environ: Mapping[str, str], loading: Callable[[Source], None] = lambda _: None) -> Plan:
+    """Read files and folders into a plan.
+
+    Args:
+        paths: files, and folders of ``*.yaml`` and ``*.yml`` files; their top levels are merged.
+        environ: what ``${NAME}`` stands for.
+        loading: is told each plugin before its code runs.
+
+    Raises:
+        ConfigError: with all mistakes.
+    """
+    reading = _Reading(Surroundings(environ))
+    root = Spot(_merge(_documents(paths, reading), reading), "", reading.problems)
+    top = read_top(root)
+    if "checks" not in root.node.value:
+        root.wrong("has no checks:")
+    types = _types(top, reading, loading)
+    receivers = read_receivers(top["receivers"]) if "receivers" in top else {}
+    notify = receivers_named(receivers)
+    defaults = read_defaults(top["defaults"]) if "defaults" in top else {}
+    if "notify" in defaults:
+        defaults["notify"] = attempt(defaults["notify"], notify, ())
+    drafts = read_checks(top["checks"], Around(defaults, types, notify)) if "checks" in top else []
+    types.load_all(lambda source: source.path is not None and not source.bundled)
+    settings = _settings(top, root)
+    settings["self_notify"] = attempt(top["self_notify"], notify, ()) if "self_notify" in top else ()
+    reading.fail()
+    settings["files"] = (*reading.around.files, *_plugin_files(types.found, settings["plugins"]))
+    used = {draft.type for draft in drafts}
+    sources = {name: source for name, source in types.found.sources.items() if name in used}
+    return Plan(settings, receivers, drafts, sources, tuple(reading.around.secrets))
+
+
+def _settings(top: Mapping[str, Any], root: Spot) -> dict[str, Any]:
+    """Return the arguments of ``Config`` that are set, and those that have no default there."""
+    plain = ("location", "web", "history", "log", "grace", "stall_limit", "concurrency")
+    settings = {key: top[key] for key in plain if key in top}
+    if top.get("metrics"):
+        settings["duration_buckets"] = top["metrics"]
+    plugins = tuple(folder for folder, _ in top.get("plugins", ()))
+    return {**settings, "store": top.get("store", STORE), "control": control_path(top, root), "plugins": plugins}
+
+
+def _types(top: Mapping[str, Any], reading: _Reading, loading: Callable[[Source], None]) -> Types:
+    """Discover the check types; what is wrong with a folder is noted where the folder is named."""
+    places: dict[Path, Place] = dict(reversed(top.get("plugins", ())))
+    found = discover(places)
+    for fault in found.faults:
+        named = next((place for folder, place in places.items() if fault.file in (folder, folder.resolve())), None)
+        if named and fault.file:
+            reading.problems.append(problem_at(named, "plugins", f"{fault.file}: {fault.sentence}"))
+        else:
+            reading.problems.append(problem_of(fault))
+    return Types(found, reading.problems, loading)
+
+
+def _plugin_files(found: Found, folders: Iterable[Path]) -> tuple[Path, ...]:
+    folders = tuple(folders)
+    files = (source.path for source in found.sources.values() if source.path and not source.bundled)
+    helpers = (file for folder in folders for file in folder.glob("_*.py"))
+    return (*folders, *files, *helpers)
+
+
+def _documents(paths: Sequence[Path], reading: _Reading) -> list[Node]:
+    trees = []
+    files = _files(paths, reading)
+    for file in files:
+        text = _read_text(file, reading)
+        tree = parse(text, file, reading.expand, reading.problems) if text is not None else None
+        if tree is None:
+            continue
+        if not isinstance(tree.value, dict):
+            what = "is empty" if tree.value is None else "must be a mapping (key: value) at its top"
+            reading.problems.append(problem_at(tree.place, "", what))
+            continue
+        trees.append(tree)
+    reading.parsed(whole=len(trees) == len(files) > 0)
+    return trees
+
+
+def _files(paths: Sequence[Path], reading: _Reading) -> tuple[Path, ...]:
+    """Return the files that paths stand for, each once, in order."""
+    files: dict[Path, None] = {}
+    for path in paths:
+        reading.around.files[path.absolute()] = None
+        if not path.is_dir():
+            files[path] = None
+            continue
+        inside = [one for one in path.iterdir() if one.suffix in (".yaml", ".yml") and not one.name.startswith(".")]
+        if not inside:
+            reading.problems.append(problem_at(Place(path), "", "has no *.yaml file in it"))
+        files |= dict.fromkeys(sorted(inside))
+    for file in files:
+        reading.around.files[file.absolute()] = None
+    return tuple(files)
+
+
+def _read_text(file: Path, reading: _Reading) -> str | None:
+    problem = ""
+    try:
+        status = os.stat(file)  # noqa: PTH116 - a pipe must not be opened before it is known to be one
+        if not stat.S_ISREG(status.st_mode):
+            problem = "is no file"
+        elif status.st_size > FILE_BYTES:
+            problem = "is larger than 10 MiB"
+        else:
+            return file.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        problem = f"cannot be read: {error.strerror}"
+    except UnicodeDecodeError as error:
+        problem = f"is no UTF-8 text (byte {error.start})"
+    reading.problems.append(problem_at(Place(file), "", problem))
+    return None
+
+
+def _merge(trees: Sequence[Node], reading: _Reading) -> Node:
+    """Merge top levels; mappings are merged key by key, and nothing may be said twice."""
+    if len(trees) == 1:
+        return trees[0]
+    values: dict[str, Node] = {}
+    keys: dict[str, Place] = {}
+    for tree in trees:
+        for key, child in tree.value.items():
+            if key in values and isinstance(values[key].value, dict) and isinstance(child.value, dict):
+                values[key] = _join(key, values[key], child, reading)
+            elif key in values:
+                _said_twice(key, key, tree.keys[key], keys[key], reading)
+            else:
+                values[key], keys[key] = child, tree.keys[key]
+    return Node(values, trees[0].place, keys)
+
+
+def _join(path: str, first: Node, second: Node, reading: _Reading) -> Node:
+    for key in second.value.keys() & first.value.keys():
+        _said_twice(f"{path}.{key}", key, second.keys[key], first.keys[key], reading)
+    # the order is that of the files, and what was said first holds
+    return Node(
+        {**first.value, **second.value, **first.value}, first.place, {**first.keys, **second.keys, **first.keys}
+    )
+
+
+def _said_twice(path: str, key: str, here: Place, there: Place, reading: _Reading) -> None:
+    reading.problems.append(problem_at(here, path, f"{quoted(key)} is already there, at {there}"))

@@ -1,0 +1,191 @@
+"""The top level of the configuration: all that is not a check or a receiver."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from heartbeat.config.labels import LABEL_CHARACTERS, labels
+from heartbeat.config.model import History, Log, Web
+from heartbeat.config.policy import broken, policy
+from heartbeat.config.problem import Place, nearest
+from heartbeat.config.reading import (
+    Reader,
+    Spot,
+    Wrong,
+    attempt,
+    choice,
+    duration,
+    fields,
+    itself,
+    names,
+    path,
+    text,
+    whole,
+)
+
+STORE = Path("/var/lib/heartbeat/heartbeat.db")
+SOCKET_BYTES = 100
+"""Linux takes 107 bytes for the path of a unix socket, others fewer."""
+LATER = frozenset(
+    [
+        "maintenance",
+        "matrix",
+        "accounts",
+        "flows",
+        "steps",
+        "silences",
+        "quiet",
+        "templates",
+        "objectives",
+        "dependencies",
+        "storm",
+        "routes",
+        "escalation",
+        "groups",
+        "tests",
+        "comparisons",
+        "canaries",
+        "logs",
+        "tokens",
+        "status_page",
+        "api",
+    ]
+)
+_OTHER_WORDS = {
+    **dict.fromkeys(("endpoints", "monitors", "probes"), "checks"),
+    **dict.fromkeys(("contacts", "notifications", "alerting"), "receivers"),
+    **dict.fromkeys(("database", "storage"), "store"),
+    "logging": "log", "retention": "history", "listen": "web", "default": "defaults", "socket": "control",
+}  # fmt: skip
+_LISTEN = re.compile(r"(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9._-]+):([0-9]{1,5})")
+
+
+def read_top(root: Spot) -> dict[str, Any]:
+    """Read the top level. ``checks``, ``receivers`` and ``notify`` lists of names stay spots, to be read later."""
+    return fields(root, _TOP, _OTHER_WORDS, LATER)
+
+
+def read_defaults(spot: Spot) -> dict[str, Any]:
+    """Read what checks take where they say nothing themselves; ``notify`` stays a spot."""
+    return fields(spot, DEFAULTS)
+
+
+def control_path(top: Mapping[str, Any], root: Spot) -> Path:
+    """Return the socket: as configured, or beside the store; a path that no socket can have is noted."""
+    given: Path | None = top.get("control")
+    found = given or top.get("store", STORE).parent / "heartbeat.sock"
+    if len(str(found).encode()) > SOCKET_BYTES:
+        spot = root.entries().get("control" if given else "store", root)
+        remedy = "use a shorter path" if given else f'set "control" to a shorter path than {found}'
+        spot.wrong(f"a unix socket's path has at most {SOCKET_BYTES} bytes; {remedy}")
+    return found
+
+
+def _store(spot: Spot) -> Path:
+    value = text(spot)
+    scheme, found, rest = value.partition(":///")
+    if scheme.partition("+")[0] not in ("sqlite", "") and "://" in value:
+        raise Wrong(f"{scheme.partition(':')[0]} is not supported; one daemon keeps its own SQLite: sqlite:///path")
+    if not found or scheme != "sqlite" or not rest or rest == "/" or "?" in rest:
+        raise Wrong("must be sqlite:///path, or sqlite:////path from the root")
+    if rest == ":memory:":
+        raise Wrong("must be a file: what is only in memory is lost when the daemon ends")
+    return (spot.node.place.file.parent / rest).absolute()
+
+
+def _web(spot: Spot) -> Web:
+    found: tuple[str, int] = fields(spot, {"listen": _listen}, {"port": "listen", "address": "listen"}).get(
+        "listen", (Web().host, Web().port)
+    )
+    return Web(*found)
+
+
+def _listen(spot: Spot) -> tuple[str, int]:
+    value = spot.node.value
+    found = _LISTEN.fullmatch(value) if isinstance(value, str) else None
+    if not found or int(found[2]) > 65535:
+        raise Wrong('must be host:port, such as 127.0.0.1:9780, 0.0.0.0:9780 or "[::]:9780"')
+    return found[1].strip("[]"), int(found[2])
+
+
+def _history(spot: Spot) -> History:
+    usual = History()
+    found = fields(spot, {"keep": duration(60.0), "keep_failures": duration(60.0), "rows": whole(1000, 10**9)})
+    keep = found.get("keep", usual.keep)
+    failures = found.get("keep_failures", max(keep, usual.keep_failures))
+    if failures < keep:
+        raise Wrong("keep_failures must not be shorter than keep: failures are kept at least as long as the rest")
+    return History(keep=keep, keep_failures=failures, rows=found.get("rows", usual.rows))
+
+
+def _log(spot: Spot) -> Log:
+    readers = {"format": choice("auto", "json", "console"), "level": choice("debug", "info", "warning", "error")}
+    return Log(**fields(spot, readers))
+
+
+def _metrics(spot: Spot) -> tuple[float, ...] | None:
+    found: tuple[float, ...] | None = fields(spot, {"duration_buckets": _buckets}).get("duration_buckets")
+    return found
+
+
+def _buckets(spot: Spot) -> tuple[float, ...]:
+    found = tuple(attempt(item, duration(), 0.0) for item in spot.items())
+    if not 1 <= len(found) <= 20 or (0.0 not in found and any(a >= b for a, b in pairwise(found))):
+        raise Wrong("must be 1 to 20 durations, each longer than the one before")
+    return found
+
+
+def _location(spot: Spot) -> str:
+    value = text(spot)
+    if len(value) > LABEL_CHARACTERS or spot.node.secret:
+        raise Wrong(f"must be a word of at most {LABEL_CHARACTERS} characters, and no secret")
+    return value
+
+
+def _plugins(spot: Spot) -> tuple[tuple[Path, Place], ...]:
+    found = ((attempt(item, path), item.node.place) for item in spot.items())
+    return tuple((folder, place) for folder, place in found if folder)
+
+
+DEFAULTS: dict[str, Reader] = {
+    "every": duration(1.0),
+    "timeout": duration(0.01),
+    "policy": policy,
+    "broken": broken,
+    "notify": itself,
+    "labels": labels,
+}
+_TOP: dict[str, Reader] = {
+    "location": _location,
+    "store": _store,
+    "control": path,
+    "plugins": _plugins,
+    "web": _web,
+    "receivers": itself,
+    "self_notify": itself,
+    "history": _history,
+    "log": _log,
+    "metrics": _metrics,
+    "grace": duration(0.0, 3600.0),
+    "stall_limit": duration(5.0, 3600.0),
+    "concurrency": whole(1, 100_000),
+    "defaults": itself,
+    "checks": itself,
+}
+
+
+def receivers_named(known: Mapping[str, Any]) -> Reader:
+    """Return a reader of a list of receivers' names, which must exist."""
+
+    def read(spot: Spot) -> tuple[str, ...]:
+        found = names(spot)
+        for one in found:
+            if one not in known:
+                raise Wrong(f'there is no receiver "{one}"{nearest(one, known)}')
+        return found
+
+    return read

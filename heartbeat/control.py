@@ -1,0 +1,174 @@
+"""Changes at run time: an app on a unix socket that only our own user may use, and the command line's side of it."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from typing import Any, Protocol
+
+import httpx
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from heartbeat.web.serve import BACKLOG, ListenError, serving
+
+LONGEST_PATH = 107
+"""Bytes that Linux takes for the path of a unix socket (unix(7): 108 with the closing zero)."""
+PATIENCE = 120.0
+"""Seconds that a command waits for its answer: a run takes as long as the check's timeout."""
+
+
+class Refused(Exception):  # noqa: N818 - it is the daemon's answer, not a mistake of ours
+    """The daemon does not do what was asked.
+
+    Args:
+        sentence: why, for the operator.
+        problems: all that is wrong, one per line, where it is more than one thing.
+        status: as in HTTP; 404 for a name that is not there, 409 for not now, 422 for a bad configuration.
+    """
+
+    def __init__(self, sentence: str, problems: Sequence[str] = (), *, status: int = 409) -> None:
+        super().__init__(sentence)
+        self.sentence = sentence
+        self.problems = tuple(problems)
+        self.status = status
+
+
+class Unreachable(Exception):  # noqa: N818 - the word of the domain
+    """No daemon answers on the socket; the sentence says what to look at."""
+
+
+class Controls(Protocol):
+    """What the daemon can be asked to do. Each raises ``Refused``; what they return must be fit for JSON."""
+
+    async def reload(self) -> str:
+        """Load the configuration anew; return one sentence on what changed."""
+
+    async def run_now(self, name: str) -> Mapping[str, Any]:
+        """Run a check at once, and return what it found."""
+
+    def status(self) -> Mapping[str, Any]:
+        """Return how things stand."""
+
+
+def create_control_app(controls: Controls) -> Starlette:
+    """Return the app: POST /reload, POST /checks/NAME/run, GET /status. Errors are ``{"error", "problems"}``."""
+
+    async def reload(_: Request) -> Response:
+        return JSONResponse({"message": await controls.reload()})
+
+    async def run_now(request: Request) -> Response:
+        return JSONResponse(dict(await controls.run_now(request.path_params["name"])))
+
+    async def status(_: Request) -> Response:
+        return JSONResponse(dict(controls.status()))
+
+    async def refuse(_: Request, error: Exception) -> Response:
+        sentence, problems, code = error.sentence, list(error.problems), error.status  # type: ignore[attr-defined]  # Starlette's handlers are typed for any exception
+        return JSONResponse({"error": sentence, "problems": problems}, code)
+
+    routes = [
+        Route("/reload", reload, methods=["POST"]),
+        Route("/checks/{name:path}/run", run_now, methods=["POST"]),
+        Route("/status", status),
+    ]
+    return Starlette(routes=routes, exception_handlers={Refused: refuse})
+
+
+@asynccontextmanager
+async def serving_controls(controls: Controls, path: Path) -> AsyncIterator[str]:
+    """Serve the controls on a unix socket while the block runs, and remove it afterwards. Raises ``ListenError``."""
+    listener = open_socket(path)
+    mine = _inode(path)
+    try:
+        async with serving(create_control_app(controls), listener) as address:
+            yield address
+    finally:
+        _remove(path, mine)
+
+
+def _inode(path: Path) -> int:
+    return path.stat().st_ino
+
+
+def _remove(path: Path, mine: int) -> None:
+    with suppress(OSError):
+        if _inode(path) == mine:  # another daemon may have taken the place
+            path.unlink()
+
+
+def open_socket(path: Path) -> socket.socket:
+    """Listen on a unix socket of mode 0600; one that nobody listens on is replaced. Raises ``ListenError``."""
+    if len(os.fsencode(path)) > LONGEST_PATH:
+        raise ListenError(f"cannot listen on {path}: a socket's path has at most {LONGEST_PATH} bytes; change control")
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        _clear_the_way(path)
+        os.fchmod(listener.fileno(), 0o600)  # Linux gives the file this mode when it makes it: there is no gap
+        listener.bind(str(path))
+        listener.listen(BACKLOG)
+    except ListenError:
+        listener.close()
+        raise
+    except OSError as error:
+        listener.close()
+        raise ListenError(
+            f"cannot listen on {path}: {error.strerror}; make {path.parent} writable for this user, or change control"
+        ) from error
+    return listener
+
+
+def _clear_the_way(path: Path) -> None:
+    if not path.exists():
+        return
+    if not path.is_socket():
+        raise ListenError(f"cannot listen on {path}: a file that is no socket is there; move it, or change control")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as other:
+        other.settimeout(5)
+        try:
+            other.connect(str(path))
+        except (ConnectionRefusedError, FileNotFoundError):
+            path.unlink(missing_ok=True)
+            return
+        except OSError as error:
+            raise ListenError(f"cannot listen on {path}: {error}; see who listens there, or change control") from error
+    raise ListenError(f"cannot listen on {path}: another daemon does; stop it, or change control")
+
+
+def call(path: Path, method: str, route: str, *, timeout: float = PATIENCE) -> tuple[int, dict[str, Any]]:
+    """Ask the daemon that listens on ``path``; return the status and the answer. Raises ``Unreachable``."""
+    _knock(path)
+    limits = httpx.Timeout(timeout, connect=5)
+    try:
+        with httpx.Client(transport=httpx.HTTPTransport(uds=str(path)), base_url="http://heartbeat") as client:
+            answer = client.request(method, route, timeout=limits)
+            return answer.status_code, _object(answer)
+    except httpx.TimeoutException as error:
+        raise Unreachable(f"the daemon on {path} gave no answer within {timeout:g} s; look at its log") from error
+    except httpx.TransportError as error:
+        raise Unreachable(f"the daemon on {path} broke off: {error}; look at its log") from error
+
+
+def _knock(path: Path) -> None:
+    """Connect once by ourselves: httpx hides what kind of error it was, and leaves its socket open."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as door:
+        door.settimeout(5)
+        try:
+            door.connect(str(path))
+        except PermissionError as error:
+            raise Unreachable(f"you may not use {path}: run this as the user of the daemon, or as root") from error
+        except OSError as error:
+            raise Unreachable(f"no daemon listens on {path}; is it running, with this configuration?") from error
+
+
+def _object(answer: httpx.Response) -> dict[str, Any]:
+    try:
+        content = answer.json()
+    except ValueError:
+        content = None
+    return content if isinstance(content, dict) else {"error": answer.text[:500].strip()}

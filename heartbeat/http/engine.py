@@ -1,0 +1,189 @@
+"""The http engine: libcurl on the running loop, one fresh connection per request, names resolved by us.
+
+One engine belongs to one loop. Handles are used again; connections, looked-up names and TLS sessions never are, so
+that every run makes the whole round trip.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import pycurl
+
+from heartbeat.check import CheckBroken, CheckFailed
+from heartbeat.http.errors import Ending, failure
+from heartbeat.http.handle import Exchange, Sink, configure, read_back, system_bundle, system_error
+from heartbeat.http.message import Request, Response, Target, Trace, target
+from heartbeat.http.multi import Multi
+from heartbeat.http.redirects import next_request
+from heartbeat.http.resolver import close_resolver, resolve
+
+HANDLES_KEPT = 512
+ATTRIBUTE = "_heartbeat_http_engine"
+
+
+class Engine:
+    """Sends requests over libcurl. Get the running loop's with ``engine()``."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._free: list[Any] = []
+        self._multis: dict[str, tuple[int, Multi]] = {}
+
+    async def fetch(self, request: Request, *, timeout: float, trace: Trace | None = None) -> Response:  # noqa: ASYNC109 - one deadline for all hops, told to libcurl too
+        """Send a request, follow redirects if it says so, and return the final answer.
+
+        Args:
+            request: what to send.
+            timeout: seconds for all of it: names, connections, redirects, bodies.
+            trace: filled in on the way, also when this fails or is cancelled.
+
+        Raises:
+            CheckFailed: the target is bad (resolve, connect, tls, certificate, timeout, reset, protocol).
+            CheckBroken: we are (config, resource).
+        """
+        trace = trace if trace is not None else Trace()
+        deadline = perf_counter() + timeout
+        while True:
+            response = await self._exchange(request, deadline, timeout, trace)
+            following = next_request(request, response) if request.follow_redirects else None
+            if following is None:
+                return response
+            if trace.redirects >= request.max_redirects:
+                raise CheckFailed(
+                    f"{target(request.url)} redirects more than {request.max_redirects} times", reason="protocol"
+                )
+            trace.redirects += 1
+            request = following
+
+    def close(self) -> None:
+        """Drop everything at once; requests in flight are cancelled."""
+        for _, multi in self._multis.values():
+            multi.close()
+        for handle in self._free:
+            handle.close()
+        self._multis.clear()
+        self._free.clear()
+        if getattr(self._loop, ATTRIBUTE, None) is self:
+            delattr(self._loop, ATTRIBUTE)
+
+    async def _exchange(self, request: Request, deadline: float, timeout: float, trace: Trace) -> Response:  # noqa: ASYNC109 - only told in a sentence
+        """Make one hop: resolve, connect, send, receive."""
+        there = _target_of(request.url)
+        trace.begin(request)
+        entry = await self._look_up(request, there, deadline, trace)
+        multi = self._multi_for(request, there)
+        exchange = Exchange(self._acquire(), request, there, trace, Sink(request.body_limit))
+        try:
+            _prepare(exchange, deadline - perf_counter(), entry)
+            end = await _perform(multi, exchange, timeout)
+        finally:
+            self._release(exchange.handle)
+        if trace.response is None or (end.code and not exchange.sink.truncated):
+            raise failure(end, request, there, trace)
+        _demand_version(request, there, trace.response)
+        return trace.response
+
+    async def _look_up(self, request: Request, there: Target, deadline: float, trace: Trace) -> list[str]:
+        """Resolve the host to dial (the proxy's, where there is one); return libcurl's RESOLVE entries."""
+        dial = _target_of(request.proxy) if request.proxy else there
+        if dial.literal:
+            trace.addresses = (dial.host,)
+            return []
+        started = perf_counter()
+        try:
+            trace.addresses = await resolve(dial.host, family=request.family, timeout=max(0.001, deadline - started))
+        finally:
+            trace.add("resolve", perf_counter() - started)
+        shown = ",".join(f"[{address}]" if ":" in address else address for address in trace.addresses)
+        return [f"+{dial.host}:{dial.port}:{shown}"]
+
+    def _multi_for(self, request: Request, there: Target) -> Multi:
+        """Return the multi for the request's authorities: libcurl keeps one parsed store in each.
+
+        With a single multi, two checks with different authorities would parse 140 certificates on every run. A file
+        that has changed gets a new one, or libcurl would go on with the old store for a day.
+        """
+        checked = request.tls.verify and (there.scheme == "https" or request.proxy)
+        bundle = (request.tls.ca_file or system_bundle()) if checked else ""
+        try:
+            stamp = Path(bundle).stat().st_mtime_ns if bundle else 0
+        except OSError as error:
+            raise CheckBroken(f"the certificate authorities in {bundle}: {error.strerror}", reason="config") from None
+        known = self._multis.get(bundle)
+        if known is None or known[0] != stamp:
+            known = self._multis[bundle] = (stamp, Multi(self._loop))
+        return known[1]
+
+    def _acquire(self) -> Any:
+        return self._free.pop() if self._free else pycurl.Curl()
+
+    def _release(self, handle: Any) -> None:
+        if len(self._free) < HANDLES_KEPT:
+            handle.reset()
+            self._free.append(handle)
+        else:
+            handle.close()
+
+
+def engine() -> Engine:
+    """Return the running loop's engine, made when first asked for; it lives on the loop and goes with it."""
+    loop = asyncio.get_running_loop()
+    found: Engine | None = getattr(loop, ATTRIBUTE, None)
+    if found is None:
+        found = Engine()
+        setattr(loop, ATTRIBUTE, found)
+    return found
+
+
+def close() -> None:
+    """Drop all that the running loop has under way: requests and lookups."""
+    engine().close()
+    close_resolver()
+
+
+async def fetch(request: Request, *, timeout: float, trace: Trace | None = None) -> Response:  # noqa: ASYNC109 - as in Engine.fetch
+    """Send a request on the running loop's engine; see ``Engine.fetch``."""
+    return await engine().fetch(request, timeout=timeout, trace=trace)
+
+
+def _target_of(url: str) -> Target:
+    try:
+        return target(url)
+    except ValueError as error:
+        raise CheckBroken(str(error), reason="config") from None
+
+
+def _prepare(exchange: Exchange, seconds: float, entry: list[str]) -> None:
+    if seconds <= 0:
+        raise CheckFailed(f"no time was left to connect to {exchange.target}", reason="timeout")
+    try:
+        configure(exchange, seconds)
+        exchange.handle.setopt(pycurl.RESOLVE, entry)
+    except (pycurl.error, UnicodeError, KeyError) as error:
+        raise CheckBroken(f"libcurl refuses an option of the request: {error}", reason="config") from None
+
+
+async def _perform(multi: Multi, exchange: Exchange, timeout: float) -> Ending:  # noqa: ASYNC109 - only told in a sentence
+    """Run the exchange; its trace is filled in also when it is cancelled."""
+    started, ended = perf_counter(), False
+    try:
+        code, message = await multi.perform(exchange.handle)
+        ended = True
+    finally:
+        read_back(exchange, None if ended else perf_counter() - started)
+    number = system_error(exchange.handle) if code else 0
+    return Ending(code, message, number, timeout, exchange.sink.overflow, "; ".join(exchange.refused))
+
+
+def _demand_version(request: Request, there: Target, response: Response) -> None:
+    if request.http_version in ("2", "3") and response.http_version != request.http_version:
+        raise CheckFailed(
+            f"{there} spoke another version of HTTP than the one demanded",
+            reason="protocol",
+            expected=f"HTTP/{request.http_version}",
+            observed=f"HTTP/{response.http_version}",
+        )

@@ -1,0 +1,299 @@
+"""One exchange on one easy handle: set the options, take in what comes, read back what libcurl measured."""
+
+from __future__ import annotations
+
+import os
+import socket
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from ssl import cert_time_to_seconds
+from typing import Any
+
+import certifi
+import pycurl
+
+from heartbeat.check import CheckBroken
+from heartbeat.http.message import HEADER_LIMIT, AddressGuard, Certificate, Request, Response, Target, Trace
+from heartbeat.http.text import clean
+
+DEBIAN_BUNDLE = "/etc/ssl/certs/ca-certificates.crt"
+DNS_SECONDS = 60  # not 0: what RESOLVE puts into the cache would be stale at once, and libcurl would look it up itself
+TLS_VERSIONS = {"1.2": pycurl.SSLVERSION_TLSv1_2, "1.3": pycurl.SSLVERSION_TLSv1_3}
+HTTP_VERSIONS = {
+    "": pycurl.CURL_HTTP_VERSION_2TLS,
+    "1.1": pycurl.CURL_HTTP_VERSION_1_1,
+    "2": pycurl.CURL_HTTP_VERSION_2TLS,
+    "3": pycurl.CURL_HTTP_VERSION_3ONLY,
+}
+NO_TYPE = b"Content-Type:"  # or libcurl would call every body a form
+SPOKEN = {1: "1.0", 2: "1.1", 3: "2", 30: "3"}
+MARKS = (("connect", pycurl.CONNECT_TIME_T), ("processing", pycurl.STARTTRANSFER_TIME_T))
+TLS_MARKS = (MARKS[0], ("tls", pycurl.APPCONNECT_TIME_T), MARKS[1])
+# The same for every request. The environment's proxies, netrc and libcurl's own redirects stay out of it.
+ALWAYS = (
+    (pycurl.NOSIGNAL, 1),
+    (pycurl.FRESH_CONNECT, 1),
+    (pycurl.FORBID_REUSE, 1),
+    (pycurl.SSL_SESSIONID_CACHE, 0),
+    (pycurl.DNS_CACHE_TIMEOUT, DNS_SECONDS),
+    (pycurl.PROTOCOLS, pycurl.PROTO_HTTP | pycurl.PROTO_HTTPS),
+    (pycurl.NETRC, pycurl.NETRC_IGNORED),
+    (pycurl.FOLLOWLOCATION, 0),
+)
+
+
+class Sink:
+    """Takes in headers and body, each bounded; more than that ends the exchange."""
+
+    __slots__ = ("complete", "header_bytes", "lines", "overflow", "parts", "room", "truncated")
+
+    def __init__(self, limit: int) -> None:
+        self.lines: list[bytes] = []
+        self.parts: list[bytes] = []
+        self.room = limit
+        self.header_bytes = 0
+        self.complete = False
+        self.overflow = False
+        self.truncated = False
+
+    def take_header(self, line: bytes) -> int | None:
+        """Take one line. A new status line (after 1xx, or a proxy's answer) starts over; trailers are left out."""
+        self.header_bytes += len(line)
+        if self.header_bytes > HEADER_LIMIT:
+            self.overflow = True
+            return -1
+        if line.startswith(b"HTTP/") and (self.complete or not self.lines):
+            self.lines, self.complete = [line], False
+        elif not self.complete:
+            self.lines.append(line)
+            self.complete = line in (b"\r\n", b"\n")
+        return None
+
+    def take_body(self, chunk: bytes) -> int | None:
+        """Take a piece of the body, or as much of it as there is room for."""
+        if len(chunk) <= self.room:
+            self.parts.append(chunk)
+            self.room -= len(chunk)
+            return None
+        self.parts.append(chunk[: self.room])
+        self.room, self.truncated = 0, True
+        return -1
+
+    @property
+    def headers(self) -> tuple[tuple[str, str], ...]:
+        """The headers as name and value, as they came."""
+        pairs = (line.decode("latin-1").partition(":") for line in self.lines[1:] if b":" in line)
+        return tuple((name.strip(), value.strip()) for name, _, value in pairs)
+
+
+@cache
+def system_bundle() -> str:
+    """Return the file of certificate authorities to trust: SSL_CERT_FILE, Debian's, or certifi's."""
+    named = os.environ.get("SSL_CERT_FILE", "")
+    return next((path for path in (named, DEBIAN_BUNDLE) if path and Path(path).is_file()), certifi.where())
+
+
+@dataclass(slots=True)
+class Exchange:
+    """One request on its way: what is sent, where to, by which handle, and where the answer goes."""
+
+    handle: Any
+    request: Request
+    target: Target
+    trace: Trace
+    sink: Sink
+    refused: list[str] = field(default_factory=list)
+    """What the address guard said."""
+
+
+def configure(exchange: Exchange, seconds: float) -> None:
+    """Set a fresh or reset handle up for an exchange that may last so many seconds."""
+    handle, request, sink = exchange.handle, exchange.request, exchange.sink
+    set_option = handle.setopt
+    for option, value in ALWAYS:
+        set_option(option, value)
+    set_option(pycurl.URL, request.url)
+    set_option(pycurl.PROXY, request.proxy)
+    milliseconds = max(1, int(seconds * 1000))
+    set_option(pycurl.TIMEOUT_MS, milliseconds)
+    set_option(pycurl.CONNECTTIMEOUT_MS, milliseconds)
+    set_option(pycurl.HEADERFUNCTION, sink.take_header)
+    set_option(pycurl.WRITEFUNCTION, sink.take_body)
+    if request.decode:
+        set_option(pycurl.ENCODING, "")
+    else:
+        set_option(pycurl.HTTP_CONTENT_DECODING, 0)
+    _set_method(handle, request)
+    _set_version(handle, request, exchange.target)
+    if exchange.target.scheme == "https" or request.proxy:
+        _set_tls(handle, request)
+    if request.address_guard is not None:
+        set_option(pycurl.OPENSOCKETFUNCTION, _guarded(request.address_guard, exchange.refused))
+
+
+def _set_method(handle: Any, request: Request) -> None:
+    if request.body is not None:
+        handle.setopt(pycurl.POSTFIELDS, request.body)
+    elif request.method == "HEAD":
+        handle.setopt(pycurl.NOBODY, 1)
+    if request.method not in ("GET", "HEAD") or request.body is not None:
+        handle.setopt(pycurl.CUSTOMREQUEST, request.method)
+    handle.setopt(pycurl.HTTPHEADER, _header_lines(request))
+
+
+def _header_lines(request: Request) -> list[bytes]:
+    """Return the header lines, also those that keep libcurl from adding its own."""
+    own = {name.lower() for name, _ in request.headers}
+    lines = [_header_line(name, value) for name, value in request.headers]
+    if "user-agent" not in own and request.user_agent:
+        lines.append(_header_line("User-Agent", request.user_agent))
+    if request.body is not None:
+        if "content-type" not in own:
+            lines.append(_header_line("Content-Type", request.content_type) if request.content_type else NO_TYPE)
+        if "expect" not in own:
+            lines.append(b"Expect:")
+    return lines
+
+
+def _header_line(name: str, value: str) -> bytes:
+    line = f"{name}: {value}" if value else f"{name};"  # libcurl's way to write an empty one
+    if any(c in line for c in "\r\n\0"):
+        raise CheckBroken(f"the header {clean(name, 40)} holds a line break or a null", reason="config")
+    try:
+        return line.encode("latin-1")
+    except UnicodeEncodeError:
+        return line.encode()
+
+
+def _set_version(handle: Any, request: Request, target: Target) -> None:
+    if request.http_version == "2" and target.scheme == "http":
+        handle.setopt(pycurl.HTTP_VERSION, pycurl.CURL_HTTP_VERSION_2_PRIOR_KNOWLEDGE)
+    else:
+        handle.setopt(pycurl.HTTP_VERSION, HTTP_VERSIONS[request.http_version])
+
+
+def _set_tls(handle: Any, request: Request) -> None:
+    tls = request.tls
+    handle.setopt(pycurl.OPT_CERTINFO, 1)
+    handle.setopt(pycurl.SSLVERSION, TLS_VERSIONS[tls.min_version])
+    handle.setopt(pycurl.CAINFO, tls.ca_file or system_bundle())
+    if not tls.verify:
+        handle.setopt(pycurl.SSL_VERIFYPEER, 0)
+        handle.setopt(pycurl.SSL_VERIFYHOST, 0)
+    if tls.cert_file:
+        handle.setopt(pycurl.SSLCERT, tls.cert_file)
+        handle.setopt(pycurl.SSLKEY, tls.key_file or tls.cert_file)
+
+
+def _guarded(guard: AddressGuard, refused: list[str]) -> Any:
+    """Return libcurl's socket opener that asks the guard first: it sees the very address that is connected to."""
+
+    def open_socket(_purpose: int, address: Any) -> Any:
+        family, kind, protocol, where = address
+        if problem := guard(where[0], where[1]):
+            refused.append(problem)
+            return pycurl.SOCKET_BAD
+        try:
+            return _Opened(socket.socket(family, kind, protocol))
+        except OSError:  # libcurl reports that there is no connection, and system_error why
+            return pycurl.SOCKET_BAD
+
+    return open_socket
+
+
+class _Opened:
+    """A socket for pycurl, which copies its descriptor and drops the object: this one closes without a warning."""
+
+    def __init__(self, opened: socket.socket) -> None:
+        self._opened = opened
+        self.fileno = opened.fileno
+
+    def __del__(self) -> None:
+        self._opened.close()
+
+
+def read_back(exchange: Exchange, cut_after: float | None) -> None:
+    """Put what libcurl knows about an exchange into its trace; ``cut_after`` are the seconds until a cancellation."""
+    handle, trace, sink, request = exchange.handle, exchange.trace, exchange.sink, exchange.request
+    total = handle.getinfo(pycurl.TOTAL_TIME_T) / 1e6 if cut_after is None else cut_after
+    _read_phases(handle, trace, exchange.target, total)
+    trace.address = handle.getinfo(pycurl.PRIMARY_IP) or ""
+    trace.http_version = SPOKEN.get(handle.getinfo(pycurl.INFO_HTTP_VERSION), "")
+    if exchange.target.scheme == "https":
+        trace.certificate = _read_certificate(handle, verified=request.tls.verify)
+    if sink.complete:
+        status, body = handle.getinfo(pycurl.RESPONSE_CODE), b"".join(sink.parts)
+        trace.response = Response(request.url, status, sink.headers, body, sink.truncated, trace.http_version)
+
+
+def system_error(handle: Any) -> int:
+    """Return the system's error number of a failed exchange; libcurl does not tell it where no socket could be made."""
+    told = handle.getinfo(pycurl.OS_ERRNO)
+    if told:
+        return int(told)
+    try:
+        socket.socket().close()
+    except OSError as error:
+        return error.errno or 0
+    return 0
+
+
+def _read_phases(handle: Any, trace: Trace, target: Target, total: float) -> None:
+    """Add the phases: each reached mark ends one, the first that was not reached has the time until the end.
+
+    libcurl counts in microseconds from the start of the exchange (CURLINFO_CONNECT_TIME_T and its sisters).
+    """
+    before = 0.0
+    for phase, option in TLS_MARKS if target.scheme == "https" else MARKS:
+        reached = handle.getinfo(option) / 1e6
+        if not reached:
+            trace.add(phase, total - before)
+            return
+        trace.add(phase, reached - before)
+        before = reached
+    trace.add("transfer", total - before)
+
+
+def _read_certificate(handle: Any, *, verified: bool) -> Certificate | None:
+    chain = handle.getinfo(pycurl.INFO_CERTINFO)
+    if not chain:
+        return None
+    leaf = dict(chain[0])
+    code = handle.getinfo(pycurl.SSL_VERIFYRESULT)
+    return Certificate(
+        subject=clean(leaf.get("Subject", "")),
+        issuer=clean(leaf.get("Issuer", "")),
+        names=clean(leaf.get("X509v3 Subject Alternative Name", ""), 500),
+        not_after=_epoch(leaf.get("Expire date", "")),
+        problem=_problem(code) if verified else "it was not verified",
+    )
+
+
+def _epoch(text: str) -> float | None:
+    try:
+        return float(cert_time_to_seconds(text))
+    except ValueError:
+        return None
+
+
+def _problem(code: int) -> str:
+    return "" if code == 0 else PROBLEMS.get(code, f"it does not verify (OpenSSL's code {code})")
+
+
+# OpenSSL's X509_V_ERR_* (x509_vfy.h), in words.
+PROBLEMS = {
+    1: "it is not made for this name",  # what libcurl leaves there when the chain holds and the name does not match
+    9: "it is not valid yet",
+    10: "it has expired",
+    18: "it is self-signed",
+    19: "a certificate of its chain is self-signed and not trusted",
+    20: "its issuer is not among the trusted authorities",
+    21: "its chain is incomplete or its issuer is not trusted",
+    23: "it has been revoked",
+    24: "its issuer is no certificate authority",
+    26: "it is not made for a server",
+    66: "its key is too small",
+    67: "its authority's key is too small",
+    68: "it is signed with too weak a hash",
+}

@@ -1,0 +1,158 @@
+"""The daemon's own metrics, on a registry of their own: what happened to scheduling, sending, storing and reloading."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    ProcessCollector,
+    disable_created_metrics,
+    generate_latest,
+)
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from heartbeat import __version__
+from heartbeat.core.model import MISSED_REASONS
+
+DELIVERY_OUTCOMES = ("acknowledged", "retried", "dead", "suppressed")
+STORE_OPERATIONS = ("open", "read", "write", "prune")
+CLOCK_CHANGES = ("step", "suspend", "pause")
+LATENESS_BUCKETS = (0.01, 0.1, 1.0, 10.0)
+LAG_BUCKETS = (0.005, 0.025, 0.1, 0.5, 2.5)
+
+
+@dataclass(frozen=True, slots=True)
+class Backlog:
+    """What waits to be acknowledged by one channel: how many deliveries, and the age of the oldest in seconds."""
+
+    receiver: str
+    channel: str
+    pending: int
+    oldest_seconds: float = 0.0
+
+
+def _nothing() -> Iterable[Backlog]:
+    return ()
+
+
+class Instruments:
+    """One attribute per metric, of prometheus_client's own types: ``instruments.missed_runs.labels("late").inc()``.
+
+    Everything whose labels are known beforehand starts at 0. ``backlogs`` is asked at each scrape; the outbox sets it.
+    """
+
+    def __init__(self) -> None:
+        # A series of its own per counter, of which Prometheus makes nothing.
+        disable_created_metrics()  # type: ignore[no-untyped-call]  # prometheus_client has no type for it
+        self.registry = registry = CollectorRegistry()
+        self.backlogs: Callable[[], Iterable[Backlog]] = _nothing
+        self._channels: frozenset[tuple[str, str]] = frozenset()
+
+        self.missed_runs = Counter(
+            "heartbeat_scheduler_missed_runs_total",
+            "Runs that were due and did not take place.",
+            ["reason"],
+            registry=registry,
+        )
+        self.lateness = Histogram(
+            "heartbeat_scheduler_lateness_seconds",
+            "How long after its slot a run started.",
+            buckets=LATENESS_BUCKETS,
+            registry=registry,
+        )
+        self.loop_lag = Histogram(
+            "heartbeat_loop_lag_seconds",
+            "The longest standstill of the event loop in each second.",
+            buckets=LAG_BUCKETS,
+            registry=registry,
+        )
+        self.notifications = Counter(
+            "heartbeat_notifications_total",
+            "Attempts to notify a channel, by what came of them.",
+            ["receiver", "channel", "outcome"],
+            registry=registry,
+        )
+        self.reload_successful = Gauge(
+            "heartbeat_config_last_reload_successful",
+            "Whether the latest attempt to load the configuration succeeded.",
+            registry=registry,
+        )
+        self.reload_success_timestamp = Gauge(
+            "heartbeat_config_last_reload_success_timestamp_seconds",
+            "When the configuration in use was loaded.",
+            registry=registry,
+        )
+        self.store_errors = Counter(
+            "heartbeat_store_errors_total", "Operations of the store that failed.", ["operation"], registry=registry
+        )
+        self.clock_changes = Counter(
+            "heartbeat_clock_changes_total",
+            "Steps of the wall clock, suspends of the machine and pauses of the process.",
+            ["kind"],
+            registry=registry,
+        )
+        self.last_tick_timestamp = Gauge(
+            "heartbeat_last_tick_timestamp_seconds", "When the scheduler's ticker last ticked.", registry=registry
+        )
+        self._start(registry)
+
+    def _start(self, registry: CollectorRegistry) -> None:
+        for metric, values in (
+            (self.missed_runs, sorted(MISSED_REASONS)),
+            (self.store_errors, STORE_OPERATIONS),
+            (self.clock_changes, CLOCK_CHANGES),
+        ):
+            for value in values:
+                metric.labels(value)
+        build = Gauge("heartbeat_build_info", "What is running.", ["version", "python"], registry=registry)
+        build.labels(__version__, platform.python_version()).set(1)
+        registry.register(_Backlogs(self))
+        ProcessCollector(registry=registry)
+
+    def know_channels(self, channels: Iterable[tuple[str, str]]) -> None:
+        """Start the counters of these (receiver, channel) at 0; those of channels that are gone vanish."""
+        known = frozenset(channels)
+        for receiver, channel in self._channels - known:
+            for outcome in DELIVERY_OUTCOMES:
+                self.notifications.remove(receiver, channel, outcome)
+        for receiver, channel in known:
+            for outcome in DELIVERY_OUTCOMES:
+                self.notifications.labels(receiver, channel, outcome)
+        self._channels = known
+
+    def text(self) -> bytes:
+        """Return all of them in Prometheus' text format, version 0.0.4."""
+        return generate_latest(self.registry)
+
+
+class _Backlogs(Collector):
+    """Asks the outbox at each scrape, so that a channel that is gone leaves nothing behind."""
+
+    def __init__(self, instruments: Instruments) -> None:
+        self._instruments = instruments
+
+    def describe(self) -> Iterable[Metric]:
+        return ()
+
+    def collect(self) -> Iterator[Metric]:
+        labels = ("receiver", "channel")
+        pending = GaugeMetricFamily(
+            "heartbeat_outbox_pending", "Deliveries that no one acknowledged yet.", labels=labels
+        )
+        oldest = GaugeMetricFamily(
+            "heartbeat_outbox_oldest_pending_seconds",
+            "Age of the oldest pending delivery, 0 without one.",
+            labels=labels,
+        )
+        for backlog in self._instruments.backlogs():
+            pending.add_metric((backlog.receiver, backlog.channel), backlog.pending)
+            oldest.add_metric((backlog.receiver, backlog.channel), backlog.oldest_seconds)
+        yield pending
+        yield oldest

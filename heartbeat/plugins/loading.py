@@ -1,0 +1,153 @@
+"""Loading a check type: its file becomes a module ``heartbeat_checks.<source>.<name>``, outside of ``sys.path``."""
+
+from __future__ import annotations
+
+import re
+import sys
+import traceback
+from collections.abc import Iterator
+from importlib import import_module
+from inspect import isabstract
+from pathlib import Path
+from types import ModuleType
+
+from heartbeat.check import Check
+from heartbeat.plugins.source import PluginError, Source, digest_of, read_source
+
+ROOT = "heartbeat_checks"
+MESSAGE_CHARACTERS = 300
+
+
+def load_type(source: Source) -> type[Check]:
+    """Return the check class of a source.
+
+    The same source gives the same class every time; changed text gives a new one, and runs of the old one go on.
+
+    Raises:
+        PluginError: if it does not import, holds no check or several, or changed since it was found.
+    """
+    found = _load_installed(source) if source.path is None else _load_file(source, source.path)
+    _refuse_shadows(found, source)
+    return found
+
+
+def _load_file(source: Source, path: Path) -> type[Check]:
+    name = f"{ROOT}.{source.package}.{path.stem}"
+    loaded = sys.modules.get(name)
+    if loaded is None or getattr(loaded, "__digest__", "") != source.digest:
+        loaded = _execute(source, path, name)
+    return _only_check(loaded, source)
+
+
+def _execute(source: Source, path: Path, name: str) -> ModuleType:
+    """Run the file's text in a new module. The old module stays in place if that fails."""
+    text = read_source(path)
+    helpers = [read_source(one) for one in sorted(path.parent.glob("_*.py"))]
+    if digest_of(text, *helpers) != source.digest:
+        raise PluginError("changed while it was being read; load it again", file=path)
+    module = ModuleType(name)
+    module.__file__, module.__package__ = str(path), name.rpartition(".")[0]
+    module.__dict__["__digest__"] = source.digest
+    _package(module.__package__, path.parent, digest_of(*helpers))
+    old = sys.modules.get(name)
+    sys.modules[name] = module
+    try:
+        exec(compile(text, str(path), "exec", dont_inherit=True), module.__dict__)  # noqa: S102 - this is what loading a plugin is
+        _complete(module)
+    except (Exception, SystemExit) as error:  # a plugin may raise anything, and none stops the others
+        _restore(name, old)
+        raise _explain(error, source, path) from error
+    return module
+
+
+def _restore(name: str, old: ModuleType | None) -> None:
+    if old is None:
+        sys.modules.pop(name, None)
+    else:
+        sys.modules[name] = old
+
+
+def _package(name: str, folder: Path, helpers: str) -> None:
+    """Make the package that lets a plugin say ``from . import _helper``; changed helpers are imported anew."""
+    if ROOT not in sys.modules:
+        sys.modules[ROOT] = ModuleType(ROOT)
+        sys.modules[ROOT].__path__ = []
+    package = sys.modules.get(name)
+    if package is not None and getattr(package, "__digest__", "") == helpers:
+        return
+    for one in [one for one in sys.modules if one.startswith(f"{name}._")]:
+        del sys.modules[one]
+    package = ModuleType(name)
+    package.__path__ = [str(folder)]
+    package.__dict__["__digest__"] = helpers
+    sys.modules[name] = package
+
+
+def _load_installed(source: Source) -> type[Check]:
+    module, _, attribute = source.entry.partition(":")
+    try:
+        loaded = import_module(module)
+        found = getattr(loaded, attribute) if attribute else _only_check(loaded, source)
+    except PluginError:
+        raise
+    except (Exception, SystemExit) as error:  # as above: strangers' code
+        raise _explain(error, source, None) from error
+    if not (isinstance(found, type) and issubclass(found, Check)):
+        raise PluginError(f'the type "{source.name}" of {source.origin} is no Check class')
+    return found
+
+
+def _checks_of(module: ModuleType) -> Iterator[type[Check]]:
+    for one in dict.fromkeys(value for value in vars(module).values() if isinstance(value, type)):
+        if issubclass(one, Check) and one.__module__ == module.__name__ and not one.__name__.startswith("_"):
+            yield one
+
+
+def _complete(module: ModuleType) -> None:
+    """Resolve annotations that pydantic has put off, so that an undefined name shows now."""
+    for one in _checks_of(module):
+        if not one.__pydantic_complete__:
+            one.model_rebuild(_types_namespace=vars(module))
+
+
+def _only_check(module: ModuleType, source: Source) -> type[Check]:
+    found = list(_checks_of(module))
+    if not found:
+        raise PluginError("holds no class that derives from heartbeat.Check", file=source.path)
+    if len(found) > 1:
+        names = " and ".join(one.__name__ for one in found[:3])
+        raise PluginError(f"holds {len(found)} checks, {names}; one file is one check type", file=source.path)
+    if isabstract(found[0]):
+        raise PluginError(f"{found[0].__name__} has no method run(self, probe)", file=source.path)
+    return found[0]
+
+
+def _refuse_shadows(found: type[Check], source: Source) -> None:
+    """Refuse options that hide what a model needs (``copy``, ``json``, ``run``)."""
+    for name in found.model_fields:
+        if hasattr(Check, name):
+            sentence = (
+                f'the option "{name}" hides a method of every check; name the field otherwise, with alias="{name}"'
+            )
+            raise PluginError(sentence, file=source.path)
+
+
+def _explain(error: BaseException, source: Source, path: Path | None) -> PluginError:
+    """Say what went wrong and in which line of the plugin."""
+    if isinstance(error, ModuleNotFoundError) and error.name and not error.name.startswith((ROOT, "heartbeat")):
+        missing = error.name.partition(".")[0]
+        remedy = f"pip install 'heartbeat[{source.name}]'" if source.bundled else f"install {missing}"
+        sentence = f'the check type "{source.name}" needs the library {missing}, which is not installed: {remedy}'
+        return PluginError(sentence, file=path, line=_line_of(error, path), missing=missing)
+    said = re.sub(r"\s+", " ", str(error.msg if isinstance(error, SyntaxError) else error))[:MESSAGE_CHARACTERS]
+    sentence = f'the check type "{source.name}" does not import: {type(error).__name__}' + (f": {said}" if said else "")
+    return PluginError(sentence, file=path, line=_line_of(error, path))
+
+
+def _line_of(error: BaseException, path: Path | None) -> int:
+    if path is None:
+        return 0
+    if isinstance(error, SyntaxError) and error.filename == str(path):
+        return error.lineno or 0
+    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
+    return (lines[-1] or 0) if lines else 0

@@ -1,0 +1,130 @@
+"""Which checks there are: taken over at the start, compared by name at a reload, and changed all at once."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import structlog
+
+from heartbeat.check import Check
+from heartbeat.config.model import CheckConfig
+from heartbeat.core.schedule import Interval
+from heartbeat.core.status import FRESH, Policy, Status
+from heartbeat.line import Line, take_removal
+from heartbeat.scheduler import Scheduler
+from heartbeat.state import Live, State
+from heartbeat.store import Snapshot, StoreFailed
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """The differences between two sets of checks. ``renamed`` maps new names to old ones."""
+
+    added: tuple[CheckConfig, ...]
+    changed: tuple[CheckConfig, ...]
+    removed: tuple[str, ...]
+    renamed: Mapping[str, str]
+
+    def __str__(self) -> str:
+        counts = (
+            ("added", self.added),
+            ("changed", self.changed),
+            ("renamed", self.renamed),
+            ("removed", self.removed),
+        )
+        return ", ".join(f"{len(checks)} {word}" for word, checks in counts if checks) or "no check changed"
+
+
+def compare(old: Mapping[str, CheckConfig], new: Mapping[str, CheckConfig]) -> Changes:
+    """Return what has to be done to get from the old checks to the new ones."""
+    renamed = {
+        config.name: config.was
+        for config in new.values()
+        if config.was and config.name not in old and config.was in old and config.was not in new
+    }
+    gone = set(old) - set(new) - set(renamed.values())
+    return Changes(
+        added=tuple(config for name, config in new.items() if name not in old and name not in renamed),
+        changed=tuple(config for name, config in new.items() if old.get(renamed.get(name, name), config) != config),
+        removed=tuple(name for name in old if name in gone),
+        renamed=renamed,
+    )
+
+
+class Roster:
+    """The checks of a daemon, each with its state and its place in the schedule."""
+
+    def __init__(self, line: Line, state: State, scheduler: Scheduler) -> None:
+        self._line = line
+        self._state = state
+        self._scheduler = scheduler
+
+    async def take_over(self, checks: Iterable[CheckConfig], past: Snapshot, notify: tuple[str, ...]) -> None:
+        """Go on where the last life of the daemon ended.
+
+        What was open of checks that are gone is withdrawn, told to the receivers in ``notify``: who was told of them
+        stands in no configuration any more.
+        """
+        for sentence in past.unreadable:
+            log.error("not taken over", error=sentence)
+        statuses = dict(past.statuses)
+        for check in checks:
+            if check.name not in statuses and check.was in statuses:
+                statuses[check.name] = statuses.pop(check.was)
+                await self._recorded(self._line.store.rename(check.was, check.name))
+            self._add(check, statuses.pop(check.name, None), past)
+        for name, status in statuses.items():
+            await take_removal(self._line, Live(_gone(name, notify), status))
+            await self._recorded(self._line.store.forget(name))
+
+    def compare(self, checks: Iterable[CheckConfig]) -> Changes:
+        """Return what these checks would change."""
+        old = {name: live.config for name, live in self._state.checks.items()}
+        return compare(old, {check.name: check for check in checks})
+
+    async def withdraw(self, changes: Changes) -> None:
+        """Let go of what was removed; under the old configuration, which knows whom to tell."""
+        for name in changes.removed:
+            self._scheduler.drop(name)
+            await take_removal(self._line, self._state.checks.pop(name))
+            await self._recorded(self._line.store.forget(name))
+
+    async def enlist(self, changes: Changes) -> None:
+        """Take in what was renamed, changed and added."""
+        for new, old in changes.renamed.items():
+            self._state.checks[new] = self._state.checks.pop(old)
+            self._scheduler.drop(old)
+            await self._recorded(self._line.store.rename(old, new))
+        for check in changes.changed:
+            self.change(self._state.checks[check.name], check, replan=check.name in changes.renamed)
+        for check in changes.added:
+            self._add(check)
+
+    def change(self, live: Live, check: CheckConfig, *, replan: bool = False) -> None:
+        """Let a check go on with its status and history under changed settings."""
+        replan = replan or live.config.schedule != check.schedule
+        live.config = check
+        live.version += 1
+        if replan:
+            self._scheduler.plan(check.name, check.schedule, is_new=False)
+
+    def _add(self, check: CheckConfig, status: Status | None = None, past: Snapshot | None = None) -> None:
+        live = self._state.checks[check.name] = Live(check, status or FRESH)
+        if past and (last := past.last.get(check.name)):
+            live.restore(last.run, last.result, last.verdict)
+        self._scheduler.plan(check.name, check.schedule, is_new=live.run is None)
+
+    async def _recorded(self, done: asyncio.Future[None]) -> None:
+        try:
+            await done
+        except StoreFailed as error:
+            log.error("not recorded", error=str(error))
+
+
+def _gone(name: str, notify: tuple[str, ...]) -> CheckConfig:
+    """Return what stands for a check that vanished from the configuration while we were down."""
+    return CheckConfig(name, "", Check.model_construct(), "", Interval(60.0), 1.0, Policy(), notify=notify)

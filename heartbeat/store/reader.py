@@ -1,0 +1,86 @@
+"""The read side: plain functions on a connection that can only read; the command line may use them too."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import ValidationError
+from sqlalchemy import Connection, Row, Select, select, text
+
+from heartbeat.core.model import Delivery, DeliveryState, Event
+from heartbeat.core.status import Status
+from heartbeat.store.entry import Recorded, Snapshot
+from heartbeat.store.rows import read_delivery, read_event, read_result, read_status
+from heartbeat.store.schema import OPEN, check_status, delivery, event, result
+
+# The names are found by jumping from one to the next in the index; grouping would read all of it.
+_NEWEST = text("""
+WITH RECURSIVE name(value) AS (
+    SELECT min("check") FROM result
+    UNION ALL
+    SELECT (SELECT min("check") FROM result WHERE "check" > name.value) FROM name WHERE name.value IS NOT NULL
+)
+SELECT (SELECT id FROM result WHERE "check" = name.value ORDER BY at DESC, id DESC LIMIT 1) AS id
+FROM name WHERE name.value IS NOT NULL
+""").columns(result.c.id)
+
+
+def load(connection: Connection) -> Snapshot:
+    """Read what a start takes over. Deliveries that are leased come as pending: their holder is gone."""
+    unreadable: list[str] = []
+    statuses: dict[str, Status] = {}
+    for row in connection.execute(select(check_status)):
+        try:
+            statuses[row.name] = read_status(row.status)
+        except (ValidationError, ValueError) as error:
+            unreadable.append(f"The status of {row.name} cannot be read ({_short(error)}); it starts afresh.")
+    pending: list[Delivery] = []
+    for row in connection.execute(_deliveries().where(text(f"delivery.{OPEN}")).order_by(delivery.c.number)):
+        try:
+            pending.append(read_delivery(row))
+        except (ValidationError, ValueError) as error:
+            unreadable.append(f"The delivery {row.id} to {row.channel} cannot be read ({_short(error)}).")
+    return Snapshot(statuses, tuple(pending), _last(connection), tuple(unreadable))
+
+
+def _last(connection: Connection) -> dict[str, Recorded]:
+    newest: dict[str, Recorded] = {}
+    for row in connection.execute(select(result).where(result.c.id.in_(_NEWEST))):
+        try:
+            newest[row.check] = read_result(row)
+        except (ValidationError, ValueError):
+            continue  # history of another version; the next run makes a new one
+    return newest
+
+
+def _short(error: ValueError) -> str:
+    return str(error).partition("\n")[0][:200]
+
+
+def _deliveries() -> Select[Any]:
+    return select(delivery, event.c.data).join(event, event.c.id == delivery.c.event_id)
+
+
+def results(connection: Connection, check: str, limit: int) -> list[Recorded]:
+    """Return the latest runs of a check, newest first."""
+    rows = select(result).where(result.c.check == check).order_by(result.c.at.desc(), result.c.id.desc()).limit(limit)
+    return [read_result(row) for row in connection.execute(rows)]
+
+
+def events(connection: Connection, check: str | None, limit: int) -> list[Event]:
+    """Return the latest events of a check, or of all, newest first."""
+    rows = select(event.c.data).order_by(event.c.at.desc(), event.c.sequence.desc()).limit(limit)
+    if check is not None:
+        rows = rows.where(event.c.check == check)
+    return [read_event(row.data) for row in connection.execute(rows)]
+
+
+def deliveries(connection: Connection, incident: str | None, state: DeliveryState | None, limit: int) -> list[Delivery]:
+    """Return the latest deliveries, newest first."""
+    rows = _deliveries().order_by(delivery.c.number.desc()).limit(limit)
+    if incident is not None:
+        rows = rows.where(delivery.c.incident == incident)
+    if state is not None:
+        rows = rows.where(delivery.c.state == state.value)
+    found: list[Row[Any]] = list(connection.execute(rows))
+    return [read_delivery(row) for row in found]

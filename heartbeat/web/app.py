@@ -1,0 +1,151 @@
+"""What the daemon shows over HTTP: metrics, health, the checks as JSON. It reads, and changes nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import zlib
+from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import dataclass
+from html import escape
+from json import dumps
+
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response, StreamingResponse
+from starlette.routing import Route
+
+from heartbeat import __version__
+from heartbeat.config.model import Config
+from heartbeat.metrics.instruments import Instruments
+from heartbeat.metrics.page import CONTENT_TYPE, Page
+from heartbeat.state import State
+from heartbeat.web.checks import describe
+from heartbeat.web.guard import Guard
+
+CHECKS_AT_ONCE = 20
+"""Checks described between two breathing points, about a millisecond of work."""
+
+NextRun = Callable[[str], float | None]
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """What the web app reads.
+
+    ``config`` returns the configuration in use. The two sentences are empty when all is well: ``unhealthy`` says why
+    the loop or the scheduler no longer works, ``unready`` why there is nothing to serve yet. ``next_run`` says when a
+    check is due, if that is known.
+    """
+
+    state: State
+    instruments: Instruments
+    config: Callable[[], Config]
+    unhealthy: Callable[[], str]
+    unready: Callable[[], str]
+    next_run: NextRun = lambda _: None
+
+
+def create_app(view: View) -> Starlette:
+    """Return the app. Only GET and HEAD; on a loopback address only for requests that name one."""
+    page = Page(
+        view.state,
+        lambda: view.config().location,
+        lambda: view.config().duration_buckets,
+        lambda text: view.config().redactor(text),
+    )
+
+    async def metrics(request: Request) -> Response:
+        return _stream(request, _page(page, view.instruments), CONTENT_TYPE)
+
+    async def healthy(_: Request) -> Response:
+        return _sentence(view.unhealthy(), view)
+
+    async def ready(_: Request) -> Response:
+        return _sentence(view.unready(), view)
+
+    async def checks(request: Request) -> Response:
+        return _stream(request, _checks(view), "application/json")
+
+    async def check(request: Request) -> Response:
+        live = view.state.checks.get(name := request.path_params["name"])
+        if live is None:
+            return JSONResponse({"error": f"no check is named {view.config().redactor(name[:200])!r}"}, 404)
+        return Response(_described(view, name), media_type="application/json")
+
+    async def index(_: Request) -> Response:
+        return HTMLResponse(_index(view))
+
+    routes = [
+        Route("/", index),
+        Route("/metrics", metrics),
+        Route("/-/healthy", healthy),
+        Route("/-/ready", ready),
+        Route("/api/v1/checks", checks),
+        Route("/api/v1/checks/{name:path}", check),
+    ]
+    app = Starlette(routes=routes, middleware=[Middleware(Guard, host=view.config().web.host)])
+    app.router.redirect_slashes = False  # a redirect would repeat whatever Host was sent
+    return app
+
+
+def _sentence(problem: str, view: View) -> Response:
+    return PlainTextResponse(f"{view.config().redactor(problem) or 'ok'}\n", 503 if problem else 200)
+
+
+def _page(page: Page, instruments: Instruments) -> Iterator[bytes]:
+    yield from page.slices()
+    yield instruments.text()
+
+
+def _checks(view: View) -> Iterator[bytes]:
+    """Yield the list of checks, a few at a time."""
+    head = '{"checks":['
+    names = list(view.state.checks)
+    for start in range(0, len(names), CHECKS_AT_ONCE):
+        parts = [_described(view, name) for name in names[start : start + CHECKS_AT_ONCE] if name in view.state.checks]
+        if parts:
+            yield (head + ",".join(parts)).encode()
+            head = ","
+    yield (("" if head == "," else head) + "]}\n").encode()
+
+
+def _described(view: View, name: str) -> str:
+    described = describe(view.state.checks[name], view.next_run(name), view.config().redactor)
+    return dumps(described, separators=(",", ":"))
+
+
+def _stream(request: Request, slices: Iterator[bytes], media_type: str) -> Response:
+    """Answer with a body that is made while it is sent, and never holds the loop for long."""
+    headers = {"Content-Type": media_type, "Vary": "Accept-Encoding"}
+    if request.method == "HEAD":
+        return Response(headers=headers)
+    if "gzip" in request.headers.get("accept-encoding", ""):
+        headers["Content-Encoding"] = "gzip"
+        slices = _compressed(slices)
+    return StreamingResponse(_breathing(slices), headers=headers)
+
+
+async def _breathing(slices: Iterator[bytes]) -> AsyncIterator[bytes]:
+    for piece in slices:
+        if piece:
+            yield piece
+        await asyncio.sleep(0)
+
+
+def _compressed(slices: Iterator[bytes]) -> Iterator[bytes]:
+    packer = zlib.compressobj(1, wbits=31)  # more than level 1 triples the time and saves a tenth
+    for piece in slices:
+        yield packer.compress(piece)
+    yield packer.flush()
+
+
+def _index(view: View) -> str:
+    paths = ("/metrics", "/api/v1/checks", "/-/healthy", "/-/ready")
+    links = "\n".join(f'<li><a href="{path}">{path}</a></li>' for path in paths)
+    where = f" in {escape(view.config().location)}" if view.config().location else ""
+    return (
+        '<!doctype html>\n<html lang="en">\n<meta charset="utf-8">\n<title>Heartbeat</title>\n'
+        f"<h1>Heartbeat {__version__}</h1>\n<p>Keeps {len(view.state.checks)} checks going{where}.</p>\n"
+        f"<ul>\n{links}\n</ul>\n</html>\n"
+    )

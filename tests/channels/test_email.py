@@ -1,0 +1,311 @@
+from __future__ import annotations
+
+import email
+import socket
+import ssl
+from collections.abc import Callable
+from email import policy
+from pathlib import Path
+from typing import Any
+
+import pytest
+import uvloop
+from pydantic import ValidationError
+
+from heartbeat.channels import DeliveryFailed
+from heartbeat.channels.email import Email
+from heartbeat.core.model import Delivery, Kind, Severity
+from heartbeat.testing.smtp import DROP, HANG, Inbox, mail_server
+
+Deliver = Callable[..., Delivery]
+PASSWORD = "CANARY-correct-horse"
+
+
+def channel(inbox: Inbox, **options: Any) -> Email:
+    host = "localhost" if options.get("tls", "none") != "none" else "127.0.0.1"
+    defaults = {
+        "to": ["oncall@example.com"],
+        "from": "heartbeat@example.com",
+        "server": f"smtp://{host}:{inbox.port}",
+        "tls": "none",
+        "timeout": "5s",
+    }
+    return Email.model_validate(defaults | options)
+
+
+async def send(mailer: Email, delivery: Delivery) -> str:
+    return await mailer.send(delivery, mailer.render(delivery))
+
+
+async def failing(mailer: Email, delivery: Delivery) -> DeliveryFailed:
+    with pytest.raises(DeliveryFailed) as caught:
+        await send(mailer, delivery)
+    return caught.value
+
+
+def body_of(message: email.message.Message, subtype: str) -> str:
+    part = next(part for part in message.walk() if part.get_content_subtype() == subtype)
+    payload = part.get_payload(decode=True)
+    assert isinstance(payload, bytes)
+    return payload.decode()
+
+
+async def test_a_mail_arrives_and_the_answer_of_the_server_is_returned(deliver: Deliver) -> None:
+    async with mail_server() as inbox:
+        answer = await send(channel(inbox), deliver())
+    assert "queued as 1" in answer
+    assert [mail.recipient for mail in inbox.mails] == ["oncall@example.com"]
+    text = body_of(inbox.mails[0].parsed, "plain")
+    assert text.startswith("FAILING: shop-login: the answer was 500")
+
+
+async def test_starttls_is_verified_and_the_password_travels_inside(
+    deliver: Deliver, server_tls: ssl.SSLContext, ca_file: Path
+) -> None:
+    async with mail_server(tls=server_tls, user=("hb", PASSWORD)) as inbox:
+        mailer = channel(inbox, tls="starttls", ca_file=str(ca_file), username="hb", password=PASSWORD)
+        await send(mailer, deliver())
+    assert len(inbox.mails) == 1
+    assert inbox.logins == ["hb"]
+    assert inbox.wire.index(b"STARTTLS") < inbox.wire.index(b"AUTH")
+
+
+async def test_implicit_tls_is_verified(deliver: Deliver, server_tls: ssl.SSLContext, ca_file: Path) -> None:
+    async with mail_server(tls=server_tls, implicit=True) as inbox:
+        await send(channel(inbox, tls="implicit", ca_file=str(ca_file)), deliver())
+    assert len(inbox.mails) == 1
+
+
+@pytest.mark.parametrize(("tls", "implicit"), [("starttls", False), ("implicit", True)])
+async def test_a_certificate_that_is_not_trusted_is_refused(
+    deliver: Deliver, server_tls: ssl.SSLContext, tls: str, implicit: bool
+) -> None:
+    async with mail_server(tls=server_tls, implicit=implicit) as inbox:
+        error = await failing(channel(inbox, tls=tls), deliver())
+    assert "not trusted" in error.sentence
+    assert not error.permanent
+    assert not inbox.mails
+
+
+async def test_where_starttls_was_stripped_nothing_leaves_in_plain_text(deliver: Deliver) -> None:
+    async with mail_server(user=("hb", PASSWORD), auth_in_plain=True) as inbox:
+        error = await failing(channel(inbox, tls="starttls", username="hb", password=PASSWORD), deliver())
+    assert "does not offer STARTTLS" in error.sentence
+    assert not error.permanent
+    assert b"AUTH" not in inbox.wire
+    assert b"MAIL" not in inbox.wire
+
+
+@pytest.mark.parametrize(
+    ("command", "reply", "permanent", "slow"),
+    [
+        ("CONNECT", "421 4.3.2 shutting down", False, False),
+        ("CONNECT", "554 5.3.2 no service for you", False, True),
+        ("MAIL", "451 4.3.0 later", False, False),
+        ("MAIL", "550 5.7.1 you must not send", False, True),
+        ("RCPT", "450 4.2.0 greylisted", False, False),
+        ("RCPT", "452 4.2.2 mailbox full", False, False),
+        ("RCPT", "550 5.1.1 no such user", True, False),
+        ("RCPT", "553 5.1.3 bad mailbox", True, False),
+        ("DATA", "452 4.3.1 disk full", False, False),
+    ],
+)
+async def test_each_reply_means_what_the_table_says(
+    deliver: Deliver, command: str, reply: str, permanent: bool, slow: bool
+) -> None:
+    async with mail_server() as inbox:
+        inbox.script(command, reply)
+        error = await failing(channel(inbox), deliver())
+    assert reply[:3] in error.sentence
+    assert error.permanent is permanent
+    assert (error.retry_after is not None) is slow
+    assert not inbox.mails
+
+
+async def test_a_wrong_password_is_tried_again_slowly_and_is_not_repeated(
+    deliver: Deliver, server_tls: ssl.SSLContext, ca_file: Path
+) -> None:
+    async with mail_server(tls=server_tls, user=("hb", "right")) as inbox:
+        mailer = channel(inbox, tls="starttls", ca_file=str(ca_file), username="hb", password=PASSWORD)
+        error = await failing(mailer, deliver())
+    assert "535" in error.sentence
+    assert not error.permanent
+    assert error.retry_after is not None
+    assert error.retry_after >= 600
+    assert PASSWORD not in error.sentence
+
+
+async def test_an_overlong_mail_is_sent_again_in_short_with_the_same_id(deliver: Deliver) -> None:
+    delivery = deliver()
+    async with mail_server() as inbox:
+        inbox.script("DATA", "552 5.3.4 too large")
+        mailer = channel(inbox)
+        await send(mailer, delivery)
+    (mail,) = inbox.mails
+    full = email.message_from_bytes(mailer.render(delivery).body)
+    assert mail.parsed["Message-ID"] == full["Message-ID"]
+    assert mail.parsed["Subject"] == full["Subject"]
+    assert "raised: shop-login: the answer was 500" in body_of(mail.parsed, "plain")
+
+
+async def test_a_mail_refused_in_full_and_in_short_is_dead(deliver: Deliver) -> None:
+    async with mail_server() as inbox:
+        inbox.script("DATA", "554 5.6.0 no", "554 5.6.0 no")
+        assert (await failing(channel(inbox), deliver())).permanent
+
+
+async def test_a_connection_lost_after_the_final_dot_is_tried_again_with_identical_bytes(deliver: Deliver) -> None:
+    delivery = deliver()
+    async with mail_server() as inbox:
+        inbox.script("DATA", DROP)
+        assert not (await failing(channel(inbox), delivery)).permanent
+        await send(channel(inbox), delivery)
+    first, second = inbox.mails
+    assert first.content == second.content
+
+
+@pytest.mark.parametrize("command", ["CONNECT", "MAIL", "DATA"])
+async def test_a_silent_server_is_left_when_the_time_is_up(deliver: Deliver, command: str) -> None:
+    async with mail_server() as inbox:
+        inbox.script(command, HANG)
+        error = await failing(channel(inbox, timeout="200ms"), deliver())
+    assert "in time" in error.sentence
+    assert not error.permanent
+
+
+async def test_a_server_that_is_not_there_is_tried_again(deliver: Deliver) -> None:
+    async with mail_server() as inbox:
+        pass
+    error = await failing(channel(inbox), deliver())
+    assert not error.permanent
+    assert error.retry_after is None
+
+
+def render(delivery: Delivery) -> bytes:
+    return (
+        Email.model_validate({"to": ["a@b.test"], "from": "hb@b.test", "server": "smtp://b.test"}).render(delivery).body
+    )
+
+
+def test_a_mail_is_the_same_bytes_every_time(deliver: Deliver) -> None:
+    assert render(deliver()) == render(deliver())
+
+
+def test_the_messages_of_an_incident_share_subject_and_thread(deliver: Deliver) -> None:
+    raised = email.message_from_bytes(render(deliver()))
+    resolved = email.message_from_bytes(
+        render(deliver(id="evt_2", kind=Kind.RESOLVED, was=Severity.FAIL, severity=Severity.OK, sequence=2))
+    )
+    for header in ("Subject", "References", "In-Reply-To"):
+        assert raised[header] == resolved[header]
+    assert raised["References"] == "<incident-inc_fedcba9876543210fedcba98765432@b.test>"
+    assert raised["Message-ID"] != resolved["Message-ID"]
+
+
+def test_recipients_get_ids_of_their_own(deliver: Deliver) -> None:
+    ids = {email.message_from_bytes(render(deliver(name)))["Message-ID"] for name in ("a@x.test", "b@x.test")}
+    assert len(ids) == 2
+
+
+def test_the_headers_tell_machines_what_this_is(deliver: Deliver) -> None:
+    message = email.message_from_bytes(render(deliver()))
+    assert message["Auto-Submitted"] == "auto-generated"
+    assert message["X-Auto-Response-Suppress"] == "All"
+    assert message["List-Id"] == "Heartbeat <heartbeat.b.test>"
+    assert message["X-Heartbeat-Severity"] == "fail"
+    assert message["Date"] == "Sat, 21 Nov 2026 14:02:11 +0000"
+
+
+@pytest.mark.parametrize(
+    "hostile",
+    [
+        "a\nBcc: evil@example.com",
+        "a\r\nBcc: evil@example.com",
+        "a\x00\x85\u2028Bcc: evil@example.com",
+        "💩 subject=?UTF-8?Q?=0A?=Bcc: evil@example.com",
+        "=?UTF-8?Q?=0ABcc:_evil@example.com?=",
+        "=?=?utf-8?q?=0A?=?=Bcc: evil@example.com",
+        "\ud800 lone",
+        "å" * 500,
+        "x" * 5000,
+    ],
+)
+def test_no_name_of_a_check_breaks_out_of_a_header(deliver: Deliver, hostile: str) -> None:
+    body = render(deliver(check=hostile, sentence=hostile, incident=hostile, id=hostile))
+    expected = set(email.message_from_bytes(render(deliver())).keys())
+    for rules in (policy.compat32, policy.default):
+        message = email.message_from_bytes(body, policy=rules)
+        assert set(message.keys()) == expected
+        assert message["Bcc"] is None
+    assert b"\n\n" not in body.replace(b"\r\n", b"").partition(b"--=_")[0]
+    assert all(len(line) <= 998 for line in body.split(b"\r\n"))
+
+
+def test_evidence_is_inert_in_html(deliver: Deliver) -> None:
+    html = body_of(email.message_from_bytes(render(deliver(sentence="<script>alert(1)</script>"))), "html")
+    assert "<script>" not in html
+    assert "&lt;script&gt;" in html
+    assert "&lt;b&gt;oops&lt;/b&gt;" in html
+
+
+def test_a_message_that_cannot_be_rendered_still_goes_out(deliver: Deliver, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(_event: object) -> object:
+        raise ValueError("no")
+
+    monkeypatch.setattr("heartbeat.channels.mime.compose", broken)
+    message = email.message_from_bytes(render(deliver()))
+    assert message["Subject"] == "heartbeat: shop-login (incident fedcba98)"
+    assert "the answer was 500" in body_of(message, "plain")
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        ({"to": []}, "at least 1"),
+        ({"to": ["Jane <jane@example.com>"]}, "plain mail address"),
+        ({"to": ["a@b.test\nBcc: c@d.test"]}, "plain mail address"),
+        ({"to": ["a@b.test", "a@b.test"]}, "twice"),
+        ({"from": "nobody"}, "plain mail address"),
+        ({"server": "mail.example.com"}, "smtp://host"),
+        ({"server": "smtp://user:pw@mail.example.com"}, "nothing more"),
+        ({"server": "smtp://mail.example.com:mail"}, "smtp://host"),
+        ({"server": "smtps://mail.example.com"}, "tls: implicit"),
+        ({"username": "hb"}, "belong together"),
+        ({"username": "hb", "password": PASSWORD, "tls": "none"}, "plain text"),
+        ({"tls": "maybe"}, "starttls"),
+        ({"ca_file": "/nowhere/ca.pem"}, "ca_file /nowhere/ca.pem"),
+    ],
+)
+def test_a_wrong_option_is_refused_and_says_what_to_change(change: dict[str, Any], problem: str) -> None:
+    options = {"to": ["a@b.test"], "from": "hb@b.test", "server": "smtp://b.test"}
+    with pytest.raises(ValidationError) as caught:
+        Email.model_validate(options | change)
+    assert problem in str(caught.value)
+    assert PASSWORD not in str(caught.value)
+
+
+def test_the_port_follows_from_the_tls_mode() -> None:
+    options = {"to": ["a@b.test"], "server": "smtp://b.test"}
+    ports = {tls: Email.model_validate(options | {"tls": tls}).port for tls in ("starttls", "implicit", "none")}
+    assert ports == {"starttls": 587, "implicit": 465, "none": 25}
+    assert Email.model_validate(options).sender == f"heartbeat@{socket.gethostname()}"
+
+
+def test_the_password_is_not_in_the_text_of_the_channel() -> None:
+    options = {"to": ["a@b.test"], "server": "smtp://b.test", "username": "hb", "password": PASSWORD}
+    assert PASSWORD not in repr(Email.model_validate(options))
+
+
+@pytest.mark.parametrize(("tls", "implicit"), [("starttls", False), ("implicit", True)])
+def test_it_works_on_uvloop(
+    deliver: Deliver, server_tls: ssl.SSLContext, ca_file: Path, tls: str, implicit: bool
+) -> None:
+    async def story() -> int:
+        async with mail_server(tls=server_tls, implicit=implicit, user=("hb", PASSWORD)) as inbox:
+            mailer = channel(inbox, tls=tls, ca_file=str(ca_file), username="hb", password=PASSWORD)
+            inbox.script("DATA", "450 4.3.0 later")
+            await failing(mailer, deliver())
+            await send(mailer, deliver())
+        return len(inbox.mails)
+
+    assert uvloop.run(story()) == 1

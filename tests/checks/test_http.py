@@ -1,0 +1,202 @@
+from __future__ import annotations
+
+import ssl
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trustme
+from pydantic import ValidationError
+
+from heartbeat import Check, CheckFailed, Probe
+from heartbeat.testing.http import answer, redirect, refusing_port, serve, silent
+
+SOURCE = Path(__file__).parents[2] / "checks" / "http.py"
+
+
+@pytest.fixture(scope="session")
+def kind() -> type[Check]:
+    spec = spec_from_file_location("heartbeat_checks.tested.http", SOURCE)
+    assert spec is not None
+    assert spec.loader is not None
+    module = module_from_spec(spec)
+    import sys
+
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    found: type[Check] = module.Http
+    return found
+
+
+async def run(check: Check, *, fails: bool = False, timeout: float = 5.0) -> tuple[Probe, CheckFailed | None]:
+    probe = Probe(timeout=timeout)
+    try:
+        await check.run(probe)
+    except CheckFailed as failed:
+        assert fails, failed
+        return probe, failed
+    assert not fails
+    assert not probe.refused
+    return probe, None
+
+
+def evidence(probe: Probe) -> Mapping[str, str]:
+    return {name: str(note() if callable(note) else note) for name, note in probe.evidence.items()}
+
+
+async def test_a_good_answer_is_measured_without_evidence(kind: type[Check]) -> None:
+    async with serve(answer(body=b"hello")) as server:
+        probe, _ = await run(kind(url=server.url))
+    assert probe.measurements == {"status_code": 200, "body_bytes": 5, "redirects": 0, "tls": 0, "http_version": 1.1}
+    assert probe.phases.keys() == {"connect", "processing", "transfer"}
+    assert probe.evidence == {}
+
+
+async def test_a_bad_status_fails_with_evidence(kind: type[Check]) -> None:
+    async with serve(answer(503, body=b"sorry")) as server:
+        probe, failed = await run(kind(url=server.url), fails=True)
+    assert failed is not None
+    assert (failed.reason, failed.sentence) == ("status", "the status is 503, not 200-299")
+    assert probe.measurements["status_code"] == 503
+    assert evidence(probe)["body"] == "sorry"
+    assert evidence(probe)["curl"].endswith(server.url)
+
+
+async def test_what_was_not_reached_is_absent(kind: type[Check]) -> None:
+    with refusing_port() as port:
+        probe, failed = await run(kind(url=f"http://127.0.0.1:{port}/"), fails=True)
+    assert failed is not None
+    assert failed.reason == "connect"
+    assert probe.measurements.keys() == {"redirects", "tls"}
+    assert probe.phases.keys() == {"connect"}
+
+
+async def test_our_sentence_comes_before_the_deadline(kind: type[Check]) -> None:
+    async with serve(silent) as server:
+        probe, failed = await run(kind(url=server.url), fails=True, timeout=0.3)
+    assert failed is not None
+    assert failed.reason == "timeout"
+    assert "did not answer" in failed.sentence
+    assert probe.remaining > 0
+
+
+async def test_bodies_are_sent_as_post(kind: type[Check]) -> None:
+    async with serve(answer()) as server:
+        await run(kind.model_validate({"url": server.url, "json": {"a": "å"}}))
+        await run(kind(url=server.url, form={"a": "b c", "n": 1, "t": True}))
+        await run(kind(url=server.url, body="text", method="PUT"))
+        await run(kind(url=server.url, body="<a/>", headers={"Content-Type": "text/xml"}))
+        await run(kind.model_validate({"url": server.url, "json": None}))
+    first, second, third, fourth, fifth = server.requests
+    assert (first.method, first.body.decode(), first.headers["content-type"]) == (
+        "POST",
+        '{"a": "å"}',
+        "application/json",
+    )
+    assert (second.body, second.headers["content-type"]) == (
+        b"a=b+c&n=1&t=true",
+        "application/x-www-form-urlencoded",
+    )
+    assert (third.method, third.body) == ("PUT", b"text")
+    assert fourth.headers["content-type"] == "text/xml"
+    assert fifth.body == b"null"
+
+
+async def test_credentials_are_sent_and_never_shown(kind: type[Check]) -> None:
+    async with serve(answer(401)) as server:
+        basic = {"basic": {"user": "me", "password": "s3cret"}}
+        probe, _ = await run(kind.model_validate({"url": server.url, "auth": basic}), fails=True)
+        other, _ = await run(kind.model_validate({"url": server.url, "auth": {"bearer": "s3cret"}}), fails=True)
+    assert server.requests[0].headers["authorization"] == "Basic bWU6czNjcmV0"
+    assert server.requests[1].headers["authorization"] == "Bearer s3cret"
+    shown = str(evidence(probe)) + str(evidence(other))
+    assert "s3cret" not in shown
+    assert "bWU6czNjcmV0" not in shown
+
+
+async def test_redirects_are_followed_and_counted(kind: type[Check]) -> None:
+    async with serve(answer(body=b"final")) as goal, serve(redirect(goal.url)) as start:
+        probe, _ = await run(kind(url=start.url))
+        await run(kind.model_validate({"url": start.url, "follow_redirects": False, "expect": {"status": 302}}))
+        _, failed = await run(kind(url=start.url, max_redirects=0), fails=True)
+    assert (probe.measurements["redirects"], probe.measurements["body_bytes"]) == (1, 5)
+    assert failed is not None
+    assert "more than 0 times" in failed.sentence
+
+
+async def test_a_truncated_body_is_no_failure_by_itself(kind: type[Check]) -> None:
+    async with serve(answer(body=b"x" * 1000)) as server:
+        probe, _ = await run(kind(url=server.url, body_limit=10))
+        assert probe.measurements["body_bytes"] == 10
+        _, failed = await run(
+            kind.model_validate({"url": server.url, "body_limit": 10, "expect": {"body": {"contains": "y"}}}),
+            fails=True,
+        )
+    assert failed is not None
+    assert "its first 10 bytes" in failed.sentence
+
+
+async def test_the_expiry_is_known_also_when_the_certificate_fails(kind: type[Check], tmp_path: Path) -> None:
+    authority, ca_file, ends = trustme.CA(), tmp_path / "ca.pem", datetime(2020, 1, 1, tzinfo=UTC)
+    authority.cert_pem.write_to_path(str(ca_file))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1", not_after=ends).configure_cert(context)
+    async with serve(answer(), tls=context) as server:
+        failing, failed = await run(kind(url=server.url, ca_file=str(ca_file)), fails=True)
+        passing, _ = await run(kind(url=server.url, verify=False))
+    assert failed is not None
+    assert failed.reason == "certificate"
+    for probe in (failing, passing):
+        assert probe.measurements["certificate_expiry_timestamp_seconds"] == ends.timestamp()
+        assert probe.measurements["tls"] == 1
+    assert len(passing.measurements) <= 8
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"url": "ftp://a/"}, "begins with http"),
+        ({"url": "a.example"}, "begins with http"),
+        ({"url": "http://"}, "names no host"),
+        ({"url": "http://a:b/"}, "URL"),
+        ({"url": "http://user:s3cret@a/"}, "under auth"),
+        ({"url": "http://a/b c"}, "%20"),
+        ({"body": "a", "form": {}}, "only one of"),
+        ({"json": 1, "body": "a"}, "only one of"),
+        ({"auth": {}}, "either basic or bearer"),
+        ({"auth": {"bearer": "a"}, "headers": {"authorization": "b"}}, "cannot both"),
+        ({"headers": {"a b": "c"}}, "headers"),
+        ({"headers": {"a": "c\r\nd: e"}}, "line breaks"),
+        ({"method": "GET /"}, "method"),
+        ({"key_file": "k"}, "needs cert_file"),
+        ({"url": "http://[::1]/", "family": "ip4"}, "not of the family"),
+        ({"url": "http://127.0.0.1/", "family": "ip6"}, "not of the family"),
+        ({"proxy": "socks5://a"}, "a proxy is"),
+        ({"http_version": "3"}, "HTTP/3 needs"),
+        ({"http_version": "1.0"}, "http_version"),
+        ({"expect": {"json": {"$.a[": 1}}}, "no JSONPath"),
+        ({"json": float("nan")}, "JSON"),
+        ({"surprise": 1}, "surprise"),
+    ],
+)
+def test_mistakes_are_errors_at_load(kind: type[Check], options: dict[str, Any], words: str) -> None:
+    with pytest.raises(ValidationError, match=words) as caught:
+        kind.model_validate({"url": "http://a/", **options})
+    assert "s3cret" not in str(caught.value)
+
+
+def test_a_host_beyond_ascii_and_a_fragment_are_put_right(kind: type[Check]) -> None:
+    assert kind(url="http://bücher.example/a#b").url == "http://xn--bcher-kva.example/a"  # type: ignore[attr-defined]  # loaded by path
+
+
+def test_every_option_is_described(kind: type[Check]) -> None:
+    properties = kind.model_json_schema()["properties"]
+    assert [name for name, field in properties.items() if not field.get("description")] == []
+
+
+def test_credentials_are_not_in_the_text_of_a_check(kind: type[Check]) -> None:
+    check = kind.model_validate({"url": "http://a/", "auth": {"basic": {"user": "me", "password": "s3cret"}}})
+    assert "s3cret" not in repr(check)

@@ -1,0 +1,178 @@
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from heartbeat.config import ConfigError, load_in_child
+
+TEXT = """
+plugins: [./checks.d]
+checks:
+  a: {shop: {url: "${secret:TOKEN}"}}
+  b: {shop: {url: y}}
+receivers: {ops: [webhook: {url: "https://hook.example.com/x"}]}
+"""
+
+
+@pytest.fixture
+def config(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("TOKEN", "swordfish")
+    (folder / "config.yaml").write_text(TEXT)
+    return folder / "config.yaml"
+
+
+def write(file: Path, text: str) -> None:
+    file.write_text(text)
+
+
+def read(file: Path) -> str:
+    return file.read_text()
+
+
+def plugin(folder: Path, name: str, text: str) -> None:
+    write(folder / "checks.d" / f"{name}.py", text)
+
+
+async def complaint(config: Path, patience: float = 30.0) -> str:
+    with pytest.raises(ConfigError) as caught:
+        await load_in_child([config], patience=patience)
+    return str(caught.value)
+
+
+async def test_what_the_child_read_is_built_here(config: Path, folder: Path) -> None:
+    loaded = await load_in_child([config])
+
+    assert list(loaded.checks) == ["a", "b"]
+    assert loaded.checks["a"].check.model_dump()["url"] == "swordfish"
+    assert list(loaded.receivers["ops"].channels) == ["ops/webhook"]
+    assert loaded.redactor("swordfish") == "<redacted:TOKEN>"
+    assert folder / "checks.d" / "shop.py" in loaded.files
+
+
+async def test_unchanged_checks_stay_the_same_objects(config: Path) -> None:
+    before = await load_in_child([config])
+    write(config, TEXT.replace("url: y", "url: z").replace("a: {shop", "a: {every: 5m, shop"))
+
+    after = await load_in_child([config], before)
+    again = await load_in_child([config], after)
+
+    assert after.checks["a"].check is before.checks["a"].check
+    assert after.checks["a"] is not before.checks["a"]
+    assert after.checks["b"].check.model_dump()["url"] == "z"
+    assert all(again.checks[name] is after.checks[name] for name in after.checks)
+
+
+async def test_a_rotated_secret_stays_a_secret(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = await load_in_child([config])
+    monkeypatch.setenv("TOKEN", "marlinfish")
+
+    after = await load_in_child([config], before)
+
+    assert after.redactor("swordfish marlinfish") == "<redacted:TOKEN> <redacted:TOKEN>"
+
+
+async def test_a_changed_plugin_is_loaded_anew(config: Path, folder: Path) -> None:
+    before = await load_in_child([config])
+    source = folder / "checks.d" / "shop.py"
+    write(source, read(source).replace("port: int = 443", "port: int = 80"))
+
+    after = await load_in_child([config], before)
+
+    assert before.checks["b"].check.model_dump()["port"] == 443
+    assert after.checks["b"].check.model_dump()["port"] == 80
+
+
+async def test_a_new_plugin_works_after_a_reload(config: Path, folder: Path) -> None:
+    before = await load_in_child([config])
+    plugin(folder, "bank", read(folder / "checks.d" / "shop.py").replace("Shop", "Bank"))
+    write(config, TEXT.replace("b: {shop", "b: {bank"))
+
+    after = await load_in_child([config], before)
+
+    assert type(after.checks["b"].check).__name__ == "Bank"
+
+
+async def test_mistakes_come_back_with_their_places(config: Path) -> None:
+    write(config, TEXT.replace("url: y", "ulr: y").replace("${secret:TOKEN}", "${secret:NONE}"))
+
+    said = (await complaint(config)).splitlines()
+
+    assert [one.removeprefix(str(config)).split(" ")[0] for one in said] == [":4:19", ":5:14"]
+
+
+async def test_a_plugin_that_ends_the_process_is_named(config: Path, folder: Path) -> None:
+    plugin(folder, "wild", "import os\nos._exit(0)\n")
+
+    assert await complaint(config) == (
+        f"{folder}/checks.d/wild.py: loading the plugin {folder}/checks.d/wild.py ended the process (exit status 0)"
+    )
+
+
+async def test_a_plugin_that_kills_the_process_is_named(config: Path, folder: Path) -> None:
+    plugin(folder, "wild", "import os\nos.kill(os.getpid(), 9)\n")
+
+    assert "wild.py was killed by SIGKILL" in await complaint(config)
+
+
+async def test_a_plugin_that_hangs_is_given_up_and_ended(config: Path, folder: Path) -> None:
+    plugin(
+        folder,
+        "wild",
+        f"import os, time\nopen({str(folder / 'pid')!r}, 'w').write(str(os.getpid()))\ntime.sleep(600)\n",
+    )
+
+    assert "wild.py did not come to an end within 3 s" in await complaint(config, patience=3)
+
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(read(folder / "pid")), 0)
+
+
+async def test_a_plugin_that_prints_or_leaves_a_thread_disturbs_nobody(config: Path, folder: Path) -> None:
+    plugin(
+        folder,
+        "loud",
+        "import threading\nfrom heartbeat import Check\nprint('x' * 100_000)\n"
+        "threading.Thread(target=threading.Event().wait).start()\n"
+        "class Loud(Check):\n    def run(self, probe): ...\n",
+    )
+
+    assert list((await load_in_child([config])).checks) == ["a", "b"]
+
+
+async def test_a_grandchild_that_holds_the_pipe_does_not_hold_us(
+    config: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("heartbeat.config.child.LINGER", 0.1)
+    plugin(
+        folder,
+        "wild",
+        "import os, time\nif os.fork():\n    os._exit(3)\n"
+        f"open({str(folder / 'pid')!r}, 'w').write(str(os.getpid()))\ntime.sleep(600)\n",
+    )
+    try:
+        assert "ended the process (exit status 3)" in await complaint(config)
+    finally:
+        os.kill(int(read(folder / "pid")), signal.SIGKILL)
+
+
+async def test_others_run_while_many_checks_are_loaded(config: Path) -> None:
+    many = "".join(f"  c{n}: {{shop: {{url: x}}}}\n" for n in range(1000))
+    write(config, TEXT.replace("  a: ", many + "  a: "))
+    turns = 0
+
+    async def count() -> None:
+        nonlocal turns
+        while True:
+            await asyncio.sleep(0)
+            turns += 1
+
+    other = asyncio.create_task(count())
+    loaded = await load_in_child([config])
+    other.cancel()
+
+    assert len(loaded.checks) == 1002
+    assert turns > 10

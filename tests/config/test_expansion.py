@@ -1,0 +1,96 @@
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from heartbeat.config.expansion import NotExpanded, Surroundings, expand
+
+
+def expanded(text: str, folder: Path = Path(), **environ: str) -> str:
+    return expand(text, folder, Surroundings(environ))[0]
+
+
+def test_variables_are_replaced_wherever_they_stand() -> None:
+    assert expanded("http://${HOST}:${PORT}/", HOST="shop", PORT="80") == "http://shop:80/"
+
+
+def test_the_default_is_for_what_is_unset_or_empty() -> None:
+    assert expanded("${A:-x}${B:-y}${C:-}", B="") == "xy"
+
+
+def test_two_dollars_escape() -> None:
+    assert expanded("$${A} $A $$A ${A}", A="1") == "${A} $A $$A 1"
+
+
+def test_what_a_variable_holds_is_not_expanded_again() -> None:
+    assert expanded("${A}", A="${B}") == "${B}"
+
+
+def test_all_that_is_missing_is_said_at_once() -> None:
+    with pytest.raises(NotExpanded, match=r"ONE is not set.*; .*TWO is not set"):
+        expanded("${ONE} ${TWO}")
+
+
+def test_a_name_that_is_nearly_right_is_suggested() -> None:
+    with pytest.raises(NotExpanded, match='did you mean "SHOP_URL"'):
+        expanded("${SHOP_ULR}", SHOP_URL="x")
+
+
+def test_a_secret_comes_from_the_variable_first_then_from_the_named_file_then_from_credentials(tmp_path: Path) -> None:
+    (tmp_path / "named").write_text("from the named file\n")
+    (tmp_path / "TOKEN").write_text("from the credentials\r\n")
+    environ = {"TOKEN": "from the variable", "TOKEN_FILE": "named", "CREDENTIALS_DIRECTORY": str(tmp_path)}
+
+    found = []
+    for gone in ("", "TOKEN", "TOKEN_FILE"):
+        environ.pop(gone, None)
+        found.append(expanded("${secret:TOKEN}", tmp_path, **environ))
+
+    assert found == ["from the variable", "from the named file", "from the credentials"]
+
+
+def test_secrets_are_known_to_the_redactor_and_their_files_are_watched(tmp_path: Path) -> None:
+    (tmp_path / "smtp").write_text("swordfish\n")
+    around = Surroundings({"TOKEN": "marlinfish"})
+
+    text, secret = expand("${file:smtp} and ${secret:TOKEN}", tmp_path, around)
+
+    assert (text, secret) == ("swordfish and marlinfish", True)
+    assert around.redactor(text) == "<redacted:smtp> and <redacted:TOKEN>"
+    assert tmp_path / "smtp" in around.files
+
+
+def test_a_file_that_is_looked_for_in_vain_is_watched_too(tmp_path: Path) -> None:
+    around = Surroundings({"CREDENTIALS_DIRECTORY": str(tmp_path)})
+
+    with pytest.raises(NotExpanded, match="the secret TOKEN is nowhere"):
+        expand("${secret:TOKEN}", tmp_path, around)
+
+    assert tmp_path / "TOKEN" in around.files
+
+
+@pytest.mark.parametrize(
+    ("content", "said"), [(b"", "is empty"), (b"\xff\xfe", "no UTF-8"), (b"x" * 1_100_000, "larger than 1 MiB")]
+)
+def test_a_file_that_holds_no_secret_is_refused(tmp_path: Path, content: bytes, said: str) -> None:
+    (tmp_path / "secret").write_bytes(content)
+
+    with pytest.raises(NotExpanded, match=said):
+        expanded("${file:secret}", tmp_path)
+
+
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+
+    with pytest.raises(NotExpanded, match="is no file"):
+        expanded("${file:pipe}", tmp_path)
+
+
+@pytest.mark.parametrize(
+    "text", ["${secret:../etc/passwd}", "${secret:}", "${}", "${a b}", "${", "${A:default}", "${steps.a}"]
+)
+def test_what_is_no_reference_is_refused(text: str) -> None:
+    with pytest.raises(NotExpanded):
+        expanded(text)

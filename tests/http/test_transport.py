@@ -1,0 +1,132 @@
+from __future__ import annotations
+
+import gzip
+import ssl
+from collections.abc import Callable
+from typing import Any
+
+import httpx
+import pytest
+
+from heartbeat.check import CheckBroken
+from heartbeat.http.message import TLS, Request
+from heartbeat.http.transport import CurlTransport, client
+from heartbeat.testing.http import (
+    Behaviour,
+    answer,
+    gzip_bomb,
+    gzipped,
+    head,
+    raw,
+    redirect,
+    refusing_port,
+    reset_after,
+    routes,
+    serve,
+    silent,
+    unanswering_port,
+)
+
+
+async def get(behave: Behaviour, options: Request | None = None, **kwargs: Any) -> httpx.Response:
+    async with serve(behave) as server, client(transport=CurlTransport(options)) as http:
+        return await http.get(server.url, **kwargs)
+
+
+async def test_an_ordinary_client_sends_and_receives() -> None:
+    async with serve(answer(201, {"X-A": "b"}, b'{"a": 1}')) as server, client() as http:
+        response = await http.post(server.url, json={"b": 2}, headers={"X-C": "d"}, params={"e": "f g"})
+    assert (response.status_code, response.json(), response.headers["x-a"]) == (201, {"a": 1}, "b")
+    assert response.http_version == "HTTP/1.1"
+    got = server.requests[0]
+    assert (got.method, got.path, got.body) == ("POST", "/?e=f+g", b'{"b":2}')
+    assert (got.headers["content-type"], got.headers["x-c"]) == ("application/json", "d")
+    assert got.headers["host"] == f"127.0.0.1:{server.port}"
+    assert got.headers["user-agent"].startswith("heartbeat/")
+
+
+async def test_httpx_decodes_what_libcurl_hands_on_raw() -> None:
+    response = await get(gzipped(b"hello"))
+    assert (response.content, response.headers["content-encoding"]) == (b"hello", "gzip")
+
+
+async def test_cookies_redirects_and_auth_are_those_of_httpx() -> None:
+    paths = {"/": answer(302, {"Location": "/next", "Set-Cookie": "a=b"}, b""), "/next": answer()}
+    async with serve(routes(paths)) as server, client(follow_redirects=True, auth=("me", "pw")) as http:
+        assert (await http.get(server.url)).status_code == 200
+    assert server.requests[1].headers["cookie"] == "a=b"
+    assert server.requests[1].headers["authorization"].startswith("Basic ")
+
+
+async def test_redirects_are_not_followed_unless_asked_for() -> None:
+    assert (await get(redirect("/x"))).status_code == 302
+
+
+async def test_an_own_host_header_is_sent() -> None:
+    async with serve(answer()) as server, client() as http:
+        await http.get(server.url, headers={"Host": "shop.example"})
+    assert server.requests[0].headers["host"] == "shop.example"
+
+
+@pytest.mark.parametrize(
+    ("behave", "kind"),
+    [
+        (silent, httpx.ReadTimeout),
+        (reset_after(), httpx.ReadError),
+        (raw(b"220 mail\r\n\r\n"), httpx.RemoteProtocolError),
+        (gzip_bomb(5_000_000), httpx.DecodingError),
+        (answer(body=b"x" * 2_000_000), httpx.DecodingError),
+        (raw(head(200, {"Content-Encoding": "gzip, gzip"}) + gzip.compress(b"x")), httpx.DecodingError),
+        (raw(head(200, {"Content-Encoding": "gzip"}) + b"no gzip"), httpx.DecodingError),
+    ],
+)
+async def test_failures_are_those_that_httpx_users_know(behave: Behaviour, kind: type[Exception]) -> None:
+    with pytest.raises(kind):
+        await get(behave, timeout=0.5)
+
+
+async def test_no_connection_is_a_connect_error() -> None:
+    async with client() as http:
+        with refusing_port() as port, pytest.raises(httpx.ConnectError, match="refused"):
+            await http.get(f"http://127.0.0.1:{port}/")
+        with unanswering_port() as port, pytest.raises(httpx.ConnectTimeout):
+            await http.get(f"http://127.0.0.1:{port}/", timeout=0.2)
+        with pytest.raises(httpx.UnsupportedProtocol):
+            await http.get("ftp://127.0.0.1/")
+
+
+async def test_a_bad_certificate_is_a_connect_error(serving: Callable[..., ssl.SSLContext], ca_file: str) -> None:
+    async with serve(answer(), tls=serving("other.example")) as server, client() as http:
+        with pytest.raises(httpx.ConnectError, match="certificate"):
+            await http.get(server.url)
+    async with serve(answer(), tls=serving()) as server:
+        async with client(transport=CurlTransport(Request(url="", tls=TLS(ca_file=ca_file)))) as http:
+            assert (await http.get(server.url)).status_code == 200
+
+
+async def test_what_is_our_fault_passes_through() -> None:
+    async with client(transport=CurlTransport(Request(url="", tls=TLS(ca_file="/nowhere")))) as http:
+        with pytest.raises(CheckBroken, match="/nowhere"):
+            await http.get("https://127.0.0.1:1/")
+
+
+async def test_the_remaining_time_is_an_upper_bound() -> None:
+    async with serve(silent) as server, client(transport=CurlTransport(remaining=lambda: 0.1), timeout=30) as http:
+        with pytest.raises(httpx.ReadTimeout, match=r"0\.1 s"):
+            await http.get(server.url)
+
+
+async def test_a_long_body_can_be_read_in_part() -> None:
+    async with serve(answer(body=b"x" * 3000)) as server:
+        async with client(transport=CurlTransport(Request(url="", body_limit=1000))) as http:
+            async with http.stream("GET", server.url) as response:
+                read = [chunk async for chunk in _until_error(response)]
+    assert b"".join(read) == b"x" * 1000
+
+
+async def _until_error(response: httpx.Response) -> Any:
+    try:
+        async for chunk in response.aiter_raw():
+            yield chunk
+    except httpx.DecodingError:
+        return

@@ -1,0 +1,323 @@
+from __future__ import annotations
+
+import shutil
+import subprocess
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from prometheus_client.parser import text_string_to_metric_families
+
+from heartbeat import Check, Probe
+from heartbeat.config.model import CheckConfig
+from heartbeat.core.model import Outcome, Reason, Result
+from heartbeat.core.schedule import Interval
+from heartbeat.core.status import Policy
+from heartbeat.metrics.instruments import Backlog, Instruments
+from heartbeat.metrics.page import CHUNK, Page
+from heartbeat.state import Live, State
+
+BUCKETS = (0.05, 0.25, 1.0, 5.0)
+Make = Callable[..., Live]
+Sample = tuple[str, tuple[tuple[str, str], ...]]
+
+GOLDEN = """\
+# HELP heartbeat_check_info A configured check, with its labels.
+# TYPE heartbeat_check_info gauge
+heartbeat_check_info{check="shop",type="http",location="eu",team="web"} 1
+heartbeat_check_info{check="new",type="http",location="eu"} 1
+# HELP heartbeat_check_up Whether the target was good in the latest run that says anything about it.
+# TYPE heartbeat_check_up gauge
+heartbeat_check_up{check="shop",type="http",location="eu",team="web"} 0
+# HELP heartbeat_check_severity How bad it is after the policy: 0 ok, 1 warn, 2 fail.
+# TYPE heartbeat_check_severity gauge
+heartbeat_check_severity{check="shop",type="http",location="eu",team="web"} 2
+# HELP heartbeat_check_broken Whether the check itself is bad, so that nothing is known of the target.
+# TYPE heartbeat_check_broken gauge
+heartbeat_check_broken{check="shop",type="http",location="eu",team="web"} 0
+# HELP heartbeat_check_runs_total Runs by outcome.
+# TYPE heartbeat_check_runs_total counter
+heartbeat_check_runs_total{check="shop",type="http",location="eu",team="web",outcome="ok"} 1
+heartbeat_check_runs_total{check="shop",type="http",location="eu",team="web",outcome="fail"} 1
+heartbeat_check_runs_total{check="shop",type="http",location="eu",team="web",outcome="error"} 0
+heartbeat_check_runs_total{check="shop",type="http",location="eu",team="web",outcome="missed"} 2
+heartbeat_check_runs_total{check="new",type="http",location="eu",outcome="ok"} 0
+heartbeat_check_runs_total{check="new",type="http",location="eu",outcome="fail"} 0
+heartbeat_check_runs_total{check="new",type="http",location="eu",outcome="error"} 0
+heartbeat_check_runs_total{check="new",type="http",location="eu",outcome="missed"} 0
+# HELP heartbeat_check_run_duration_seconds How long the runs took.
+# TYPE heartbeat_check_run_duration_seconds histogram
+heartbeat_check_run_duration_seconds_bucket{check="shop",type="http",location="eu",team="web",le="0.25"} 1
+heartbeat_check_run_duration_seconds_bucket{check="shop",type="http",location="eu",team="web",le="1.0"} 2
+heartbeat_check_run_duration_seconds_bucket{check="shop",type="http",location="eu",team="web",le="+Inf"} 2
+heartbeat_check_run_duration_seconds_sum{check="shop",type="http",location="eu",team="web"} 0.625
+heartbeat_check_run_duration_seconds_count{check="shop",type="http",location="eu",team="web"} 2
+heartbeat_check_run_duration_seconds_bucket{check="new",type="http",location="eu",le="0.25"} 0
+heartbeat_check_run_duration_seconds_bucket{check="new",type="http",location="eu",le="1.0"} 0
+heartbeat_check_run_duration_seconds_bucket{check="new",type="http",location="eu",le="+Inf"} 0
+heartbeat_check_run_duration_seconds_sum{check="new",type="http",location="eu"} 0.0
+heartbeat_check_run_duration_seconds_count{check="new",type="http",location="eu"} 0
+# HELP heartbeat_check_phase_seconds How long the phases of the latest run took.
+# TYPE heartbeat_check_phase_seconds gauge
+heartbeat_check_phase_seconds{check="shop",type="http",location="eu",team="web",phase="resolve"} 0.001
+# HELP heartbeat_check_timeout_seconds The deadline of each run.
+# TYPE heartbeat_check_timeout_seconds gauge
+heartbeat_check_timeout_seconds{check="shop",type="http",location="eu",team="web"} 10.0
+heartbeat_check_timeout_seconds{check="new",type="http",location="eu"} 10.0
+# HELP heartbeat_check_last_run_timestamp_seconds When the latest run ended.
+# TYPE heartbeat_check_last_run_timestamp_seconds gauge
+heartbeat_check_last_run_timestamp_seconds{check="shop",type="http",location="eu",team="web"} 1030.5
+# HELP heartbeat_check_last_success_timestamp_seconds When the latest run ended that was ok.
+# TYPE heartbeat_check_last_success_timestamp_seconds gauge
+heartbeat_check_last_success_timestamp_seconds{check="shop",type="http",location="eu",team="web"} 1000.5
+# HELP heartbeat_check_failure_info Why the latest run was not ok; absent when it was.
+# TYPE heartbeat_check_failure_info gauge
+heartbeat_check_failure_info{check="shop",type="http",location="eu",team="web",reason="connect"} 1
+# HELP heartbeat_probe_depth What the latest run measured as depth.
+# TYPE heartbeat_probe_depth gauge
+heartbeat_probe_depth{check="shop",type="http",location="eu",team="web"} 3.0
+"""
+
+
+def text_of(page: Page) -> str:
+    return b"".join(page.slices()).decode()
+
+
+def page_of(*lives: Live, location: str = "", buckets: tuple[float, ...] = BUCKETS) -> Page:
+    return Page(State({live.config.name: live for live in lives}), lambda: location, lambda: buckets)
+
+
+def samples(text: str) -> dict[Sample, float]:
+    """Read the page as Prometheus' own client does; no family and no series may come twice."""
+    found: dict[Sample, float] = {}
+    names = set()
+    for family in text_string_to_metric_families(text):
+        assert family.name not in names
+        names.add(family.name)
+        for sample in family.samples:
+            key = (sample.name, tuple(sorted(sample.labels.items())))
+            assert key not in found
+            found[key] = sample.value
+    return found
+
+
+def names_of(text: str) -> set[str]:
+    return {name for name, _ in samples(text)}
+
+
+def test_the_page_is_as_it_should_be(make: Make, run: Make) -> None:
+    bounds = (0.25, 1.0)
+    shop = make("shop", {"team": "web"})
+    measured = Result(Outcome.FAIL, 0.5, Reason.CONNECT, "x", measurements={"depth": 3.0}, phases={"resolve": 0.001})
+    run(shop, Result(Outcome.OK, 0.125), bounds=bounds)
+    run(shop, measured, at=1030.5, bounds=bounds)
+    shop.status = replace(shop.status, fail=True)
+    shop.miss(Reason.LATE, 2)
+
+    assert text_of(page_of(shop, make("new"), location="eu", buckets=bounds)) == GOLDEN
+
+
+def test_the_parser_reads_every_series(make: Make, run: Make, good: Result) -> None:
+    read = samples(text_of(page_of(run(make(), good), make("new"))))
+    shop = (("check", "shop"), ("type", "http"))
+
+    assert read["heartbeat_check_up", shop] == 1
+    assert read["heartbeat_check_severity", shop] == 0
+    assert read["heartbeat_probe_body_bytes", shop] == 5120
+    assert read["heartbeat_check_run_duration_seconds_bucket", (*shop[:1], ("le", "0.25"), *shop[1:])] == 1
+
+
+def test_a_check_that_has_not_run_has_no_result_series(make: Make) -> None:
+    assert names_of(text_of(page_of(make()))) == {
+        "heartbeat_check_info",
+        "heartbeat_check_timeout_seconds",
+        "heartbeat_check_runs_total",
+        "heartbeat_check_run_duration_seconds_bucket",
+        "heartbeat_check_run_duration_seconds_sum",
+        "heartbeat_check_run_duration_seconds_count",
+    }
+
+
+def test_a_good_run_has_no_failure(make: Make, run: Make, good: Result, bad: Result) -> None:
+    live = run(make(), bad)
+    page = page_of(live)
+    assert 'heartbeat_check_failure_info{check="shop",type="http",reason="connect"} 1\n' in text_of(page)
+
+    run(live, good)
+
+    assert "heartbeat_check_failure_info" not in text_of(page)
+
+
+def test_an_error_is_no_verdict_on_the_target(make: Make, run: Make, good: Result) -> None:
+    live = run(make(), good)
+
+    run(live, Result(Outcome.ERROR, 0.1, Reason.PLUGIN, "bang"))
+
+    text = text_of(page_of(live))
+    assert 'heartbeat_check_up{check="shop",type="http"} 1\n' in text
+    assert 'heartbeat_check_broken{check="shop",type="http"} 1\n' in text
+    assert 'reason="plugin"} 1\n' in text
+
+
+def test_a_status_that_is_broken_still_is_told(make: Make, run: Make, good: Result) -> None:
+    live = run(make(), good)
+    live.status = replace(live.status, broken=True)
+
+    assert 'heartbeat_check_broken{check="shop",type="http"} 1\n' in text_of(page_of(live))
+
+
+def test_a_removed_check_vanishes(make: Make, run: Make, good: Result) -> None:
+    page = page_of(run(make("old"), good), make("kept"))
+    assert 'check="old"' in text_of(page)
+
+    del page.state.checks["old"]
+
+    assert 'check="old"' not in text_of(page)
+    assert 'check="kept"' in text_of(page)
+    assert list(page._fragments) == ["kept"]
+
+
+def test_kept_text_follows_every_change(make: Make, run: Make, good: Result, bad: Result) -> None:
+    live = run(make(), good)
+    where = ["here"]
+    bounds: list[tuple[float, ...]] = [BUCKETS]
+    page = Page(State({"shop": live}), lambda: where[0], lambda: bounds[0])
+    first = text_of(page)
+    assert text_of(page) == first
+
+    run(live, bad)
+    second = text_of(page)
+    live.config = replace(live.config, labels={"team": "web"})
+    third = text_of(page)
+    where[0] = "there"
+    fourth = text_of(page)
+    bounds[0] = (1.0,)
+    fifth = text_of(page)
+
+    assert "heartbeat_check_up" in first
+    assert 'reason="connect"' in second
+    assert 'team="web"' in third
+    assert 'location="there"' in fourth
+    assert 'le="5.0"' not in fifth
+
+
+def test_a_check_that_is_replaced_by_its_namesake_is_written_anew(make: Make, run: Make, good: Result) -> None:
+    page = page_of(run(make(), good))
+    text_of(page)
+
+    page.state.checks["shop"] = run(make(), replace(good, duration=3.0))
+
+    assert "heartbeat_check_run_duration_seconds_sum" in text_of(page)
+    assert 'heartbeat_check_run_duration_seconds_sum{check="shop",type="http"} 3.0\n' in text_of(page)
+
+
+def test_counts_for_other_bounds_are_not_shown(make: Make, run: Make, good: Result) -> None:
+    page = page_of(run(make(), good), buckets=(1.0,))
+
+    assert 'heartbeat_check_run_duration_seconds_count{check="shop",type="http"} 0\n' in text_of(page)
+
+
+def test_a_secret_in_a_label_is_redacted(make: Make) -> None:
+    page = page_of(make("shop", {"tenant": "hunter2"}))
+    page.redact = lambda text: text.replace("hunter2", "<redacted:X>")
+
+    assert "hunter2" not in text_of(page)
+    assert 'tenant="<redacted:X>"' in text_of(page)
+
+
+def test_an_http_check_has_at_most_twenty_series_besides_the_histogram(make: Make, run: Make, bad: Result) -> None:
+    live = run(make(), Result(Outcome.OK, 0.1))
+    fixed = run(live, bad)  # the reason of a failure is a series, too
+    read = samples(text_of(page_of(fixed)))
+
+    assert len([name for name, _ in read if "duration" not in name]) <= 12
+
+
+def test_values_that_are_no_numbers_are_left_out(make: Make, run: Make) -> None:
+    live = run(make(), Result(Outcome.OK, 0.1, measurements={"depth": float("nan"), "size_bytes": float("inf")}))
+
+    assert "heartbeat_probe" not in text_of(page_of(live))
+
+
+def test_a_large_page_comes_in_small_chunks_and_whole(make: Make, run: Make, good: Result) -> None:
+    page = page_of(*(run(make(f"check-{i}"), good) for i in range(1500)))
+
+    chunks = list(page.slices())
+
+    assert max(map(len, chunks)) < 2 * CHUNK
+    assert chunks.count(b"") > 20
+    assert len(samples(b"".join(chunks).decode())) == 1500 * (11 + 7 + 5 + 3)
+
+
+def test_checks_that_come_and_go_while_a_page_is_written_do_not_break_it(make: Make, run: Make, good: Result) -> None:
+    page = page_of(*(run(make(f"check-{i}"), good) for i in range(200)))
+    chunks = []
+
+    for count, chunk in enumerate(page.slices()):
+        chunks.append(chunk)
+        page.state.checks.pop(f"check-{count}", None)
+        page.state.checks[f"late-{count}"] = make(f"late-{count}")
+
+    assert 'check="check-199"' in b"".join(chunks).decode()
+    samples(b"".join(chunks).decode())
+    assert 'check="late-0"' in text_of(page)
+    assert 'check="check-0"' not in text_of(page)
+
+
+class Quiet(Check):
+    async def run(self, probe: Probe) -> None:
+        """Do nothing."""
+
+
+values = st.text(st.characters(codec="utf-8", exclude_characters="\r"), max_size=12)
+
+
+@given(
+    labels=st.dictionaries(st.sampled_from(["team", "env", "a_b", "x1"]), values),
+    location=values,
+    measured=st.dictionaries(st.from_regex(r"\A[a-z][a-z0-9_]{0,8}x\Z"), st.floats(allow_nan=True), max_size=4),
+    phases=st.dictionaries(st.from_regex(r"\A[a-z]{1,5}(\.[a-z]{1,5})?\Z"), st.floats(0, 100), max_size=4),
+)
+def test_whatever_the_labels_and_names_the_page_reads_back(
+    labels: dict[str, str], location: str, measured: dict[str, float], phases: dict[str, float]
+) -> None:
+    live = Live(CheckConfig('c\\"\n', "http", Quiet(), "", Interval(1), 1.0, Policy(), labels=labels))
+    live.result = Result(Outcome.OK, 0.1, measurements=measured, phases=phases)
+    expected = {"check": 'c\\"\n', "type": "http", "location": location, **labels}
+    common = tuple(sorted((key, value) for key, value in expected.items() if value))
+
+    read = samples(text_of(page_of(live, location=location)))
+
+    assert read["heartbeat_check_info", common] == 1
+    for name, value in measured.items():
+        wanted = value if abs(value) < float("inf") else None
+        assert read.get((f"heartbeat_probe_{name}", common)) == wanted
+    for name, value in phases.items():
+        assert read["heartbeat_check_phase_seconds", tuple(sorted((*common, ("phase", name))))] == value
+
+
+def test_lone_surrogates_do_not_stop_the_page(make: Make) -> None:
+    assert b'team="?"' in b"".join(page_of(make("shop", {"team": "\ud800"})).slices())
+
+
+def promtool(text: bytes) -> subprocess.CompletedProcess[bytes]:
+    program = shutil.which("promtool")
+    assert program
+    return subprocess.run([program, "check", "metrics"], input=text, capture_output=True, timeout=50, check=False)
+
+
+@pytest.mark.system("prometheus")
+def test_promtool_accepts_the_page_without_a_word(make: Make, run: Make, good: Result, bad: Result) -> None:
+    instruments = Instruments()
+    instruments.know_channels([("oncall", "oncall/email")])
+    instruments.backlogs = lambda: [Backlog("oncall", "oncall/email", 2, 3.5)]
+    page = page_of(run(make(), good), run(make("bad", {"team": "web"}), bad), make("new"), location="eu")
+
+    done = promtool(b"".join(page.slices()) + instruments.text())
+
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
+    noisy: Any = promtool(b"# HELP x_total x\n# TYPE x_total gauge\nx_total 1\n")
+    assert noisy.returncode != 0
