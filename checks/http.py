@@ -13,8 +13,8 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PrivateAttr, 
 
 from heartbeat import Check, CheckFailed, Probe
 from heartbeat.http import BODY_LIMIT, TLS, USER_AGENT, Expect, Request, Trace, fetch, note_evidence, target
+from heartbeat.http.stream import patience
 
-SOONER = 0.02  # seconds before the deadline, so that our sentence comes first: it names what was waited for
 MODEL = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 NAME = r"^[A-Za-z0-9!#$%&'*+.^_`|~-]+$"  # RFC 9110 section 5.6.2
 
@@ -140,9 +140,9 @@ class Http(Check):
 
     async def run(self, probe: Probe) -> None:
         """Send the request and hold the answer against what is expected."""
-        trace, remaining = Trace(), probe.remaining
+        trace = Trace()
         try:
-            response = await fetch(self._request, timeout=remaining - min(SOONER, remaining / 10), trace=trace)
+            response = await fetch(self._request, timeout=patience(probe.remaining), trace=trace)
             self.expect.hold(response)
         except CheckFailed:
             note_evidence(probe, trace)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import signal
 from collections.abc import Iterable, Sequence
 from contextlib import AsyncExitStack, suppress
+from dataclasses import replace
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -66,6 +68,8 @@ class Daemon:
         self.problem = ""
         """What was wrong with the configuration when it was last loaded anew."""
         self.not_ready = "it is starting"
+        self.stuck: frozenset[str] = frozenset()
+        """Checks whose plugins did not end with us; after ``run``."""
 
     async def run(self) -> None:
         """Start, serve until a signal comes, drain. Raises ``StoreError`` or ``ListenError`` where it cannot start."""
@@ -111,6 +115,8 @@ class Daemon:
         self.scheduler.start()
         self.ticker.start()
         self._take_signals(loop)
+        gc.collect()
+        gc.freeze()  # what lives as long as we do need not be looked through again and again
         self.not_ready = ""
         log.info("serving", metrics=f"http://{address}/metrics", checks=len(config.checks), store=str(config.store))
 
@@ -129,7 +135,8 @@ class Daemon:
         self.scheduler = Scheduler(self.dispatch.fire)
         self.roster = Roster(self.line, self.state, self.scheduler)
         self.ticker = Ticker(self.dispatch, self.scheduler, self.lag, self._look)
-        self.vitals = Vitals(self.state, self.store, self.outbox, self.dispatch, self.clock.now, lambda: self.problem)
+        vitals = Vitals(self.state, self.store, self.outbox, self.dispatch, self.clock.now, lambda: self.problem)
+        self.own_checks = tuple(self_checks(vitals))
         self.instruments.backlogs = self._backlogs
         self._adopt(config)
 
@@ -147,13 +154,14 @@ class Daemon:
         self.ticker.stop()
         await self.dispatch.drain(self.config.grace)
         await self.outbox.drain(max(0.0, ends - monotonic()))
-        log.info("stopped", runs_given_up=len(self.line.running))
+        self.stuck = frozenset(self.line.running)
+        log.info("stopped", stuck=sorted(self.stuck) or None)
 
     # --- checks come and go --------------------------------------------------------------------------------------
 
     def _all_checks(self, config: Config) -> list[CheckConfig]:
         return [
-            *self_checks(self.vitals, config.self_notify),
+            *(replace(check, notify=config.self_notify) for check in self.own_checks),
             *(self.quarantine.keep_apart(check) for check in config.checks.values()),
         ]
 

@@ -115,15 +115,19 @@ async def tell(line: Line, live: Live, entry: Entry, events: tuple[Event, ...]) 
 
 
 async def record_again(line: Line) -> None:
-    """Record what the store could not take, oldest first, until it fails again."""
-    while line.unrecorded and not line.store.failing:
+    """Record what the store could not take, oldest first, until it fails again.
+
+    An entry that is refused while the store is well goes to the end: it must not hold up the others.
+    """
+    for _ in range(len(line.unrecorded)):
+        if line.store.failing:
+            return
         entry = line.unrecorded.popleft()
         try:
             if (committed := line.store.write(entry)) is not None:
                 await committed
         except StoreFailed:
-            line.unrecorded.appendleft(entry)
-            return
+            line.unrecorded.append(entry)
 
 
 def changed(before: Status, after: Status, verdict: Verdict) -> Status | None:

@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import structlog
 
-from heartbeat.check import Check
+from heartbeat.check import Check, CheckBroken
 from heartbeat.config.model import CheckConfig
+from heartbeat.core.policy import Policy
 from heartbeat.core.schedule import Interval
-from heartbeat.core.status import FRESH, Policy, Status
+from heartbeat.core.status import FRESH, Status
 from heartbeat.line import Line, take_removal
 from heartbeat.scheduler import Scheduler
 from heartbeat.state import Live, State
@@ -127,4 +129,9 @@ class Roster:
 
 def _gone(name: str, notify: tuple[str, ...]) -> CheckConfig:
     """Return what stands for a check that vanished from the configuration while we were down."""
-    return CheckConfig(name, "", Check.model_construct(), "", Interval(60.0), 1.0, Policy(), notify=notify)
+    return CheckConfig(name, "", _Gone(), "", Interval(60.0), 1.0, Policy(), notify=notify)
+
+
+class _Gone(Check):
+    def run(self, probe: Any) -> None:  # noqa: ARG002 - the contract of a check
+        raise CheckBroken("this check is no longer configured", reason="config")

@@ -9,8 +9,8 @@ from heartbeat.check import Check, CheckFailed
 from heartbeat.config.model import CheckConfig
 from heartbeat.core.limits import show
 from heartbeat.core.model import Outcome, Reason
+from heartbeat.core.policy import Latch, Policy
 from heartbeat.core.schedule import Interval
-from heartbeat.core.status import Latch, Policy
 from heartbeat.dispatch import Dispatch
 from heartbeat.outbox import Outbox
 from heartbeat.probe import Probe
@@ -75,8 +75,8 @@ class Vitals:
         return ""
 
 
-def self_checks(vitals: Vitals, notify: tuple[str, ...]) -> Iterator[CheckConfig]:
-    """Yield the checks ``heartbeat.*``, one for each thing to look at."""
+def self_checks(vitals: Vitals) -> Iterator[CheckConfig]:
+    """Yield the checks ``heartbeat.*``, one for each thing to look at; whom to tell is still to be filled in."""
     policy = Policy(Latch(), Latch(), remind=REMIND, interval=EVERY)
     for name, look, reason in (
         (CONFIG, vitals.config_problem, Reason.MISMATCH),
@@ -85,7 +85,7 @@ def self_checks(vitals: Vitals, notify: tuple[str, ...]) -> Iterator[CheckConfig
         ("heartbeat.network", vitals.network_problem, Reason.CONNECT),
         ("heartbeat.scheduler", vitals.scheduler_problem, Reason.TIMEOUT),
     ):
-        yield CheckConfig(name, name, _vital(look, reason), name, Interval(EVERY), TIMEOUT, policy, notify=notify)
+        yield CheckConfig(name, name, _vital(look, reason), name, Interval(EVERY), TIMEOUT, policy)
 
 
 def _vital(look: Callable[[], str], reason: Reason) -> Check:

@@ -18,6 +18,7 @@ from heartbeat.control import Unreachable, call
 from heartbeat.daemon import Daemon
 from heartbeat.log import PrintCapture, catch_strays, configure
 from heartbeat.store import StoreError
+from heartbeat.watchdog import really_exit
 from heartbeat.web.serve import ListenError
 
 EX_UNAVAILABLE = 69
@@ -50,7 +51,11 @@ def run(config: ConfigOption) -> int:
 
 
 async def _serve(paths: list[Path], config: Config) -> None:
-    await Daemon(paths, config).run()
+    daemon = Daemon(paths, config)
+    await daemon.run()
+    if daemon.stuck:  # closing the loop would wait for plugins that do not end, for ever
+        sys.stderr.flush()
+        really_exit(0)
 
 
 def reload(config: ConfigOption, socket: SocketOption = None) -> int:
@@ -103,7 +108,7 @@ def _ask(paths: list[Path], socket: Path | None, method: str, route: str) -> dic
         return answer
     for line in (answer.get("error", f"the daemon answered {code}"), *answer.get("problems", ())):
         typer.echo(line, err=True)
-    return EX_DATAERR
+    return EX_CONFIG if code == 422 else EX_DATAERR
 
 
 def _worst_first(check: dict[str, Any]) -> tuple[int, str]:

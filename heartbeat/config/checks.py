@@ -22,8 +22,8 @@ from heartbeat.config.problem import nearest, quoted
 from heartbeat.config.reading import Reader, Spot, Wrong, attempt, check_name, duration, name, refuse_key, text
 from heartbeat.config.types import Types
 from heartbeat.core.limits import Limit
+from heartbeat.core.policy import Policy
 from heartbeat.core.schedule import Cron, Interval, Schedule
-from heartbeat.core.status import Policy
 from heartbeat.core.units import format_duration
 from heartbeat.plugins.source import digest_of
 

@@ -10,8 +10,8 @@ from heartbeat.channels import Channel
 from heartbeat.check import Check
 from heartbeat.core.limits import Limit
 from heartbeat.core.model import NOTHING
+from heartbeat.core.policy import Policy
 from heartbeat.core.schedule import Schedule
-from heartbeat.core.status import Policy
 from heartbeat.redaction import Redactor
 
 

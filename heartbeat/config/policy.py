@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from heartbeat.config.reading import Spot, Wrong, duration, fields, whole
+from heartbeat.core.policy import Latch, Policy
 from heartbeat.core.schedule import Interval, Schedule
-from heartbeat.core.status import Latch, Policy
 
 WINDOW = 100
 """The longest list of verdicts that a policy may ask for."""

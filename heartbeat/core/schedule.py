@@ -40,7 +40,8 @@ def phase_of(name: str, interval: float) -> float:
 def slot_at(name: str, interval: float, now: float) -> float:
     """Return the latest slot that is not after ``now``, in constant time."""
     phase = phase_of(name, interval)
-    slot = round(phase + floor((now - phase) / interval) * interval, 3)
+    count = floor((now - phase) / interval + 1e-6)  # a slot divided by its interval may come out a hair too small
+    slot = round(phase + count * interval, 3)
     return slot if slot <= now else round(slot - interval, 3)
 
 

@@ -15,7 +15,8 @@ import pycurl
 
 from heartbeat.check import CheckBroken, CheckFailed
 from heartbeat.http.errors import Ending, failure
-from heartbeat.http.handle import Exchange, Sink, configure, read_back, system_bundle, system_error
+from heartbeat.http.handle import Exchange, Sink, configure, system_bundle
+from heartbeat.http.measure import read_back, system_error
 from heartbeat.http.message import Request, Response, Target, Trace, target
 from heartbeat.http.multi import Multi
 from heartbeat.http.redirects import next_request

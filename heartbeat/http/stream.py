@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
+import ssl
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from time import perf_counter
@@ -75,10 +77,10 @@ def blame(sentence: str) -> Iterator[None]:
     """Put a sentence in front of what the system says, and sort it by the table of faults."""
     try:
         yield
-    except TimeoutError:
+    except (TimeoutError, ssl.SSLError):  # OSErrors by descent only: the system says nothing here
         raise
     except OSError as error:
         fault = sort_fault(error)
         kind = CheckBroken if fault.outcome is Outcome.ERROR else CheckFailed
-        said = line((error.strerror or "").lower() or str(error), 200)
+        said = os.strerror(error.errno).lower() if error.errno else line(str(error), 200)
         raise kind(f"{sentence}: {said}", reason=fault.reason) from error

@@ -79,6 +79,10 @@ class Instruments:
             ["receiver", "channel", "outcome"],
             registry=registry,
         )
+        self._watch_the_rest(registry)
+        self._start(registry)
+
+    def _watch_the_rest(self, registry: CollectorRegistry) -> None:
         self.reload_successful = Gauge(
             "heartbeat_config_last_reload_successful",
             "Whether the latest attempt to load the configuration succeeded.",
@@ -101,7 +105,6 @@ class Instruments:
         self.last_tick_timestamp = Gauge(
             "heartbeat_last_tick_timestamp_seconds", "When the scheduler's ticker last ticked.", registry=registry
         )
-        self._start(registry)
 
     def _start(self, registry: CollectorRegistry) -> None:
         for metric, values in (

@@ -117,7 +117,7 @@ def _protocol_factory(
     user: tuple[str, str] | None,
     auth_in_plain: bool,
 ) -> Any:
-    from aiosmtpd.smtp import SMTP, AuthResult  # noqa: PLC0415 - an extra: only those who serve mail need it
+    from aiosmtpd.smtp import SMTP  # noqa: PLC0415 - an extra: only those who serve mail need it
 
     class Protocol(SMTP):
         def connection_made(self, transport: Any) -> None:
@@ -140,11 +140,6 @@ def _protocol_factory(
             if str(status).startswith("421") and self.transport is not None:
                 self.transport.close()
 
-    def authenticate(_server: Any, _session: Any, _envelope: Any, _mechanism: str, data: Any) -> Any:
-        name = data.login.decode()
-        inbox.logins.append(name)
-        return AuthResult(success=(name, data.password.decode()) == user, handled=False)
-
     def make() -> Any:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # aiosmtpd objects to AUTH in plain text, which is what a test asks for
@@ -152,13 +147,24 @@ def _protocol_factory(
                 _Handler(inbox),
                 hostname="mail.test",
                 tls_context=tls,
-                authenticator=authenticate if user else None,
+                authenticator=_authenticator(inbox, user) if user else None,
                 auth_required=user is not None,
                 auth_require_tls=not auth_in_plain,
                 loop=asyncio.get_running_loop(),
             )
 
     return make
+
+
+def _authenticator(inbox: Inbox, user: tuple[str, str]) -> Any:
+    from aiosmtpd.smtp import AuthResult  # noqa: PLC0415 - as above
+
+    def authenticate(_server: Any, _session: Any, _envelope: Any, _mechanism: str, data: Any) -> Any:
+        name = data.login.decode()
+        inbox.logins.append(name)
+        return AuthResult(success=(name, data.password.decode()) == user, handled=False)
+
+    return authenticate
 
 
 async def _obey(server: Any, reply: str | None) -> str | None:

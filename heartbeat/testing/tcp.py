@@ -70,13 +70,14 @@ def say(*words: bytes) -> Talk:
     return talk
 
 
-def upgrade(tls: ssl.SSLContext, greeting: bytes, *, asked: bytes, answer: bytes) -> Talk:
-    """Greet, wait until ``asked`` has come, answer, and go on in TLS (what STARTTLS is in every protocol)."""
+def upgrade(tls: ssl.SSLContext, greeting: bytes, *dialogue: tuple[bytes, bytes]) -> Talk:
+    """Greet, wait for each of the words and answer them, and go on in TLS (what STARTTLS is in every protocol)."""
 
     async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(greeting)
-        await reader.readuntil(asked)
-        writer.write(answer)
+        for asked, answer in dialogue:
+            await reader.readuntil(asked)
+            writer.write(answer)
         await writer.start_tls(tls)
         await silent(reader, writer)
 

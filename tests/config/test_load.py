@@ -9,8 +9,8 @@ import pytest
 from heartbeat.config import Config, ConfigError, load, warnings
 from heartbeat.core.limits import Bound, Limit
 from heartbeat.core.model import Severity
+from heartbeat.core.policy import Latch, Policy
 from heartbeat.core.schedule import Cron, Interval
-from heartbeat.core.status import Latch, Policy
 
 Load = Callable[..., Config]
 CHECK = "checks: {a: {shop: {url: x}}}\n"

@@ -3,7 +3,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from itertools import pairwise
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from heartbeat.core.schedule import FIRST_RUN_WITHIN, first_slot, next_slot, phase_of, skipped_slots, slot_at
@@ -43,6 +43,7 @@ def test_checks_are_spread_over_the_interval() -> None:
 
 
 @given(names, intervals, moments, st.integers(0, 10**6))
+@example("\\\x7f", 30.0, 11.0, 0)
 def test_slots_that_passed_are_counted_in_constant_time(name: str, interval: float, now: float, count: int) -> None:
     due = next_slot(name, interval, now)
     assert skipped_slots(name, interval, due, due + count * interval + interval / 2) == count

@@ -8,12 +8,11 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
 from heartbeat.core.model import Event, Kind, Outcome, Reason, Run, Severity, Verdict
+from heartbeat.core.policy import Latch, Policy
 from heartbeat.core.status import (
     DISTORTED_IN_A_ROW,
     FRESH,
     STALE_INTERVALS,
-    Latch,
-    Policy,
     Removal,
     Status,
     Tick,

@@ -59,7 +59,7 @@ async def answer_to(behave: Behaviour, seconds: float = 5.0, **options: Any) -> 
 
 
 def open_files() -> int:
-    return len(os.listdir("/proc/self/fd"))
+    return len(list(Path("/proc/self/fd").iterdir()))
 
 
 @pytest.mark.parametrize("run", [asyncio.run, uvloop.run], ids=["asyncio", "uvloop"])
@@ -257,11 +257,17 @@ async def test_cancelling_lets_go_of_the_connection_at_once_and_keeps_the_trace(
 
 
 async def test_closing_the_engine_waits_for_nothing() -> None:
+    connected = asyncio.Event()
+
+    async def behave(reader: asyncio.StreamReader, *_: Any) -> None:
+        connected.set()
+        await reader.read()
+        await asyncio.Event().wait()
+
     loop = asyncio.get_running_loop()
-    async with serve(silent) as server:
+    async with serve(behave) as server:
         task = asyncio.create_task(fetch(Request(url=server.url), timeout=30))
-        while not server.connections:
-            await asyncio.sleep(0.001)
+        await connected.wait()
         started = loop.time()
         engine().close()
         assert loop.time() - started < 0.1
@@ -409,9 +415,9 @@ async def test_unusable_files_of_ours_are_our_fault(
     path = tmp_path / "mine.pem"
     if content is not None:
         path.write_text(content)
-    files = {"ca_file": ca_file, option: str(path)}
+    tls = TLS(ca_file=str(path)) if option == "ca_file" else TLS(ca_file=ca_file, cert_file=str(path))
     async with serve(answer(), tls=serving()) as server:
-        broken = await failure_of(Request(url=server.url, tls=TLS(**files)), 5)
+        broken = await failure_of(Request(url=server.url, tls=tls), 5)
     assert (type(broken), broken.reason) == (CheckBroken, "config")
     assert str(path) in broken.sentence
 
@@ -431,14 +437,15 @@ async def test_a_client_certificate_is_shown(
     assert type(failed) is CheckFailed
 
 
-async def test_a_renewed_authority_file_is_read_again(serving: Serving, tmp_path: Path, ca_file: str) -> None:
-    path = tmp_path / "ca.pem"
+async def test_a_renewed_authority_file_is_read_again(authority: trustme.CA, serving: Serving, tmp_path: Path) -> None:
+    path, renewed = tmp_path / "ca.pem", tmp_path / "renewed.pem"
+    authority.cert_pem.write_to_path(str(renewed))
     trustme.CA().cert_pem.write_to_path(str(path))
     os.utime(path, (1, 1))
     async with serve(answer(), tls=serving()) as server:
         request = Request(url=server.url, tls=TLS(ca_file=str(path)))
         assert (await failure_of(request, 5)).reason == "certificate"
-        path.write_bytes(Path(ca_file).read_bytes())
+        os.replace(renewed, path)  # noqa: PTH105 - the path's own method is taken for blocking in a coroutine
         assert (await fetch(request, timeout=5)).status == 200
 
 

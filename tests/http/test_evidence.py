@@ -93,7 +93,7 @@ def test_options_of_the_request_are_in_the_curl_line() -> None:
     assert words[words.index("--resolve") + 1] == "shop:443:[::1]"
 
 
-async def test_the_shell_runs_the_line() -> None:
+def test_the_shell_runs_the_line() -> None:
     line = curl_command(Request(url="http://a/?token=x", headers=(("X-Token", "y"),)), Trace())
     said = subprocess.run(
         ["sh", "-c", 'curl() { for word; do echo "$word"; done; }; ' + line],

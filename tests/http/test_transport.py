@@ -99,9 +99,9 @@ async def test_a_bad_certificate_is_a_connect_error(serving: Callable[..., ssl.S
     async with serve(answer(), tls=serving("other.example")) as server, client() as http:
         with pytest.raises(httpx.ConnectError, match="certificate"):
             await http.get(server.url)
-    async with serve(answer(), tls=serving()) as server:
-        async with client(transport=CurlTransport(Request(url="", tls=TLS(ca_file=ca_file)))) as http:
-            assert (await http.get(server.url)).status_code == 200
+    trusting = CurlTransport(Request(url="", tls=TLS(ca_file=ca_file)))
+    async with serve(answer(), tls=serving()) as server, client(transport=trusting) as http:
+        assert (await http.get(server.url)).status_code == 200
 
 
 async def test_what_is_our_fault_passes_through() -> None:
@@ -117,10 +117,13 @@ async def test_the_remaining_time_is_an_upper_bound() -> None:
 
 
 async def test_a_long_body_can_be_read_in_part() -> None:
-    async with serve(answer(body=b"x" * 3000)) as server:
-        async with client(transport=CurlTransport(Request(url="", body_limit=1000))) as http:
-            async with http.stream("GET", server.url) as response:
-                read = [chunk async for chunk in _until_error(response)]
+    short = CurlTransport(Request(url="", body_limit=1000))
+    async with (
+        serve(answer(body=b"x" * 3000)) as server,
+        client(transport=short) as http,
+        http.stream("GET", server.url) as response,
+    ):
+        read = [chunk async for chunk in _until_error(response)]
     assert b"".join(read) == b"x" * 1000
 
 

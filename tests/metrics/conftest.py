@@ -7,8 +7,8 @@ import pytest
 from heartbeat import Check, Probe
 from heartbeat.config.model import CheckConfig
 from heartbeat.core.model import Outcome, Reason, Result, Run, Severity, Verdict
+from heartbeat.core.policy import Policy
 from heartbeat.core.schedule import Interval
-from heartbeat.core.status import Policy
 from heartbeat.state import Live
 
 BUCKETS = (0.05, 0.25, 1.0, 5.0)

@@ -14,8 +14,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from heartbeat import Check, Probe
 from heartbeat.config.model import CheckConfig
 from heartbeat.core.model import Outcome, Reason, Result
+from heartbeat.core.policy import Policy
 from heartbeat.core.schedule import Interval
-from heartbeat.core.status import Policy
 from heartbeat.metrics.instruments import Backlog, Instruments
 from heartbeat.metrics.page import CHUNK, Page
 from heartbeat.state import Live, State

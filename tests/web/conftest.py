@@ -12,8 +12,8 @@ from starlette.types import ASGIApp
 from heartbeat import Check, Probe
 from heartbeat.config.model import CheckConfig, Config, Web
 from heartbeat.core.model import Finding, Outcome, Result, Run, Severity, Verdict
+from heartbeat.core.policy import Policy
 from heartbeat.core.schedule import Interval
-from heartbeat.core.status import Policy
 from heartbeat.metrics.instruments import Instruments
 from heartbeat.redaction import Redactor
 from heartbeat.state import Live, State
