@@ -18,7 +18,7 @@ from typing import Any
 
 from heartbeat.check import CheckBroken, CheckFailed
 from heartbeat.core.model import BROKEN_REASONS, Outcome, Reason
-from heartbeat.core.text import line
+from heartbeat.core.text import plain
 
 DETAIL_CHARACTERS = 300
 PLUGIN_MODULES = "heartbeat_checks."
@@ -220,7 +220,7 @@ def _fault(row: Row, error: BaseException, routed: Callable[[], bool]) -> Fault:
     reason, words = row
     if reason is Reason.PLUGIN:
         return Fault(Outcome.ERROR, reason, f"{words}: {_describe(error)}{_place(error)}")
-    detail = line(str(getattr(error, "verify_message", "") or error), DETAIL_CHARACTERS)
+    detail = plain(str(getattr(error, "verify_message", "") or error), DETAIL_CHARACTERS)
     outcome = Outcome.ERROR if reason in BROKEN_REASONS else Outcome.FAIL
     return Fault(outcome, reason, f"{words}: {detail}" if detail else words)
 
@@ -232,7 +232,7 @@ def _is_adrift(error: BaseException) -> bool:
 
 
 def _describe(error: BaseException) -> str:
-    return f"{type(error).__qualname__}: {line(str(error), DETAIL_CHARACTERS)}".rstrip(": ")
+    return f"{type(error).__qualname__}: {plain(str(error), DETAIL_CHARACTERS)}".rstrip(": ")
 
 
 def _place(error: BaseException) -> str:

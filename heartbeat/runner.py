@@ -18,7 +18,7 @@ from typing import Any
 from heartbeat.check import Check, CheckBroken
 from heartbeat.core.limits import show
 from heartbeat.core.model import NOTHING, Outcome, Reason, Result, Run
-from heartbeat.core.text import block, line
+from heartbeat.core.text import block, plain
 from heartbeat.faults import Fault, sort_fault
 from heartbeat.lag import LagMeter
 from heartbeat.pool import Pool, PoolExhausted
@@ -114,10 +114,10 @@ def _find_fault(outcome: asyncio.Future[Any], probe: Probe, timeout: float, dura
     if (value := outcome.result()) is not None:
         if iscoroutine(value):
             value.close()
-        sentence = f"run returned {line(type(value).__name__, 80)}; it must return None, or raise CheckFailed"
+        sentence = f"run returned {plain(type(value).__name__, 80)}; it must return None, or raise CheckFailed"
         return Fault(Outcome.ERROR, Reason.PLUGIN, sentence, None, None)
     if probe.refused:
-        return Fault(Outcome.ERROR, Reason.PLUGIN, f"a record was refused: {line(probe.refused, 200)}", None, None)
+        return Fault(Outcome.ERROR, Reason.PLUGIN, f"a record was refused: {plain(probe.refused, 200)}", None, None)
     return None
 
 
@@ -146,7 +146,7 @@ def _conclude(probe: Probe, fault: Fault | None, duration: float, lag: float, re
         )
 
     def tell(text: str | None) -> str | None:
-        return None if text is None else line(redact(text), SENTENCE_CHARACTERS)
+        return None if text is None else plain(redact(text), SENTENCE_CHARACTERS)
 
     return Result(
         fault.outcome,
@@ -166,7 +166,7 @@ def _conclude(probe: Probe, fault: Fault | None, duration: float, lag: float, re
 def _build_evidence(notes: Mapping[str, object], redact: Callable[[str], str]) -> Mapping[str, str]:
     if not notes:
         return NOTHING
-    return {line(name, 64): block(redact(_evidence_text(note)), EVIDENCE_CHARACTERS) for name, note in notes.items()}
+    return {plain(name, 64): block(redact(_evidence_text(note)), EVIDENCE_CHARACTERS) for name, note in notes.items()}
 
 
 def _evidence_text(note: object) -> str:

@@ -67,7 +67,7 @@ async def test_a_bad_target_is_a_failure_with_evidence(workshop: Workshop) -> No
     assert result.expected == "an order"
     assert result.observed is None
     assert result.measurements == {"depth": 3.0}
-    assert result.evidence == {"body": "user <redacted:PASSWORD>\ufffd[31m"}
+    assert result.evidence == {"body": "user <redacted:PASSWORD> [31m"}
 
 
 async def test_a_bad_check_is_an_error(workshop: Workshop) -> None:

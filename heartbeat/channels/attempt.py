@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from heartbeat.channels import Channel, DeliveryFailed, Rendered
-from heartbeat.core.message import plain
 from heartbeat.core.model import Delivery
+from heartbeat.core.text import plain
 
 SLACK = 5.0
 """Seconds that a channel may take beyond its own timeout before it is given up."""

@@ -26,8 +26,8 @@ from pydantic import ConfigDict, Field, SecretStr, field_validator, model_valida
 
 from heartbeat.channels import SLOW_RETRY, Channel, DeliveryFailed, Rendered
 from heartbeat.channels.mime import mail, plain_mail
-from heartbeat.core.message import plain
 from heartbeat.core.model import Delivery
+from heartbeat.core.text import plain
 
 ADDRESS = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~.-]{1,64}@[A-Za-z0-9]([A-Za-z0-9.-]{0,250}[A-Za-z0-9])?")
 PORTS = {"implicit": 465, "starttls": 587, "none": 25}

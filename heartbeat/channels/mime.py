@@ -17,8 +17,9 @@ from email.utils import format_datetime
 from hashlib import blake2b
 from html import escape
 
-from heartbeat.core.message import Message, compose, plain, subject
+from heartbeat.core.message import Message, compose, subject
 from heartbeat.core.model import Delivery
+from heartbeat.core.text import plain
 
 HEADER_CHARACTERS = 200
 ADDRESS_CHARACTERS = 600

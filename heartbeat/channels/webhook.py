@@ -19,9 +19,9 @@ from pydantic import Field, SecretStr, field_validator
 
 from heartbeat.channels import SLOW_RETRY, Channel, DeliveryFailed, Duration, Rendered
 from heartbeat.check import CheckBroken, CheckFailed
-from heartbeat.core.message import plain
 from heartbeat.core.model import Delivery
 from heartbeat.core.payload import encode, payload
+from heartbeat.core.text import plain
 from heartbeat.http.engine import fetch
 from heartbeat.http.guard import guard_webhook_target
 from heartbeat.http.message import TLS, Request, Response, Trace

@@ -5,11 +5,11 @@ The subject stays the same through an incident, because mail programs group by i
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 
 from heartbeat.core.limits import show
 from heartbeat.core.model import Event, Kind, Severity
+from heartbeat.core.text import block, plain
 
 TEXT_BYTES = 20_000
 SENTENCE_CHARACTERS = 1000
@@ -18,10 +18,6 @@ EVIDENCE_TOTAL = 10_000
 FACTS = 30
 """Measurements, limits or labels listed at most."""
 
-# C0 and C1 controls, line and paragraph separators, what turns the direction of writing, byte order mark, surrogates.
-_UNPRINTABLE = re.compile(
-    "[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ufeff\ud800-\udfff]"
-)
 _DAYS = ("Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed")  # the epoch was a Thursday
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 _UNITS = {"_seconds": "s", "_bytes": "B", "_ratio": "ratio"}
@@ -82,17 +78,6 @@ def sentence_of(event: Event) -> str:
     return found or _reason(event)
 
 
-def plain(text: object, limit: int) -> str:
-    """Return one printable line of at most ``limit`` characters."""
-    return _cut(" ".join(_UNPRINTABLE.sub(" ", str(text)).split()), limit)
-
-
-def block(text: object, limit: int) -> str:
-    """Return printable lines of at most ``limit`` characters together."""
-    lines = (_UNPRINTABLE.sub(" ", line).rstrip() for line in str(text)[: 2 * limit].split("\n"))
-    return _cut("\n".join(lines).strip("\n"), limit)
-
-
 def civil(at: float) -> tuple[int, int, int, int, int, int, int]:
     """Return year, month, day, hour, minute, second and weekday (0 is Thursday) in UTC.
 
@@ -129,10 +114,6 @@ def span(seconds: float) -> str:
         if count:
             parts.append(f"{count}{unit}")
     return " ".join(parts[:2]) or "0s"
-
-
-def _cut(text: str, limit: int) -> str:
-    return text if len(text) <= limit else text[: max(0, limit - 1)] + "…"
 
 
 def _reason(event: Event) -> str:

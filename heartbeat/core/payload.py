@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from math import isfinite
 from typing import Any
 
-from heartbeat.core.message import block, plain, sentence_of, timestamp
+from heartbeat.core.message import sentence_of, timestamp
 from heartbeat.core.model import Event, Result, Run
+from heartbeat.core.text import block, plain
 
 PAYLOAD_BYTES = 20_000
 """Standard Webhooks 1.0.0 advises to stay below this."""

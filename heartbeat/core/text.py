@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import re
 
-CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
-"""C0 and C1 controls but tab and newline, line and paragraph separators, and the marks that reverse text."""
+# C0 and C1 controls, line and paragraph separators, what turns the direction of writing, byte order mark, surrogates.
+_UNPRINTABLE = re.compile(
+    "[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ufeff\ud800-\udfff]"
+)
 
 
-def block(text: str, limit: int) -> str:
-    """Return text of several lines, cut at ``limit`` characters, without control characters."""
-    cut = text if len(text) <= limit else text[:limit] + "…"
-    return CONTROL.sub("\ufffd", cut.replace("\r\n", "\n"))
+def plain(text: object, limit: int) -> str:
+    """Return one printable line of at most ``limit`` characters."""
+    return cut(" ".join(_UNPRINTABLE.sub(" ", str(text)[: 8 * limit]).split()), limit)
 
 
-def line(text: str, limit: int) -> str:
-    """Return text as one line, cut at ``limit`` characters, without control characters."""
-    return " ".join(block(text[: 4 * limit], 4 * limit).split())[:limit]
+def block(text: object, limit: int) -> str:
+    """Return printable lines of at most ``limit`` characters together."""
+    lines = (_UNPRINTABLE.sub(" ", line).rstrip() for line in str(text)[: 2 * limit].split("\n"))
+    return cut("\n".join(lines).strip("\n"), limit)
+
+
+def cut(text: str, limit: int) -> str:
+    """Return the text, shortened to ``limit`` characters with a sign that something is missing."""
+    return text if len(text) <= limit else text[: max(0, limit - 1)] + "…"

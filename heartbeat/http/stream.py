@@ -12,7 +12,7 @@ from time import perf_counter
 
 from heartbeat.check import CheckBroken, CheckFailed
 from heartbeat.core.model import Outcome
-from heartbeat.core.text import line
+from heartbeat.core.text import plain
 from heartbeat.faults import sort_fault
 
 SOONER = 0.02
@@ -73,14 +73,24 @@ async def limit(remaining: float, sentence: str) -> AsyncIterator[None]:
 
 
 @contextmanager
-def blame(sentence: str) -> Iterator[None]:
-    """Put a sentence in front of what the system says, and sort it by the table of faults."""
+def blame(sentence: str, *also: type[Exception]) -> Iterator[None]:
+    """Put a sentence in front of what the system says, and sort it by the table of faults.
+
+    Time that ran out and TLS that failed pass, unless they are named in ``also``, as what libraries raise can be.
+    """
+    sorted_here: tuple[type[Exception], ...] = (OSError, *also)
     try:
         yield
-    except (TimeoutError, ssl.SSLError):  # OSErrors by descent only: the system says nothing here
-        raise
-    except OSError as error:
+    except sorted_here as error:
+        speechless = isinstance(error, (TimeoutError, ssl.SSLError))  # OSErrors by descent, without a system's word
+        if speechless and not isinstance(error, also):
+            raise
         fault = sort_fault(error)
         kind = CheckBroken if fault.outcome is Outcome.ERROR else CheckFailed
-        said = os.strerror(error.errno).lower() if error.errno else line(str(error), 200)
-        raise kind(f"{sentence}: {said}", reason=fault.reason) from error
+        raise kind(f"{sentence}: {_said(error)}", reason=fault.reason) from error
+
+
+def _said(error: Exception) -> str:
+    if isinstance(error, OSError) and not isinstance(error, ssl.SSLError) and error.errno:
+        return os.strerror(error.errno).lower()
+    return plain(str(getattr(error, "verify_message", "") or error) or type(error).__name__, 200)

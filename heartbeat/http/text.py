@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from urllib.parse import urlsplit, urlunsplit
 
-from heartbeat.core.text import line
+from heartbeat.core.text import plain
 
 SENSITIVE = re.compile(
     r"auth|cookie|token|secret|passw|pwd|credential|session|signature|(^|[-_.])(api[-_]?)?key|(^|[-_.])(sig|jwt|code)$",
@@ -22,7 +22,7 @@ CHARSET = re.compile(r"charset\s*=\s*\"?([\w-]+)", re.IGNORECASE)
 
 def clean(text: object, limit: int = 200) -> str:
     """Return anything as one printable line."""
-    return line(str(text), limit)
+    return plain(text, limit)
 
 
 def decode(body: bytes, content_type: str | None) -> str:

@@ -83,7 +83,7 @@ async def test_a_good_certificate_is_measured(ca_file: str) -> None:
 async def test_the_first_certificate_of_the_chain_to_end_is_told(tmp_path: Path) -> None:
     root = trustme.CA()
     root.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
-    leaf = root.create_child_ca().issue_cert("127.0.0.1", not_after=in_days(90_000))
+    leaf = root.create_child_ca().issue_cert("127.0.0.1", not_after=in_days(500_000))
     async with secured(context_of(leaf)) as port:
         probe = Probe()
         await Tls(host="127.0.0.1", port=port, ca_file=str(tmp_path / "ca.pem")).run(probe)

@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from heartbeat.core.message import TEXT_BYTES, Message, compose, plain, readable, span, subject, timestamp
+from heartbeat.core.message import TEXT_BYTES, Message, compose, readable, span, subject, timestamp
 from heartbeat.core.model import Event, Finding, Kind, Outcome, Reason, Result, Run, Severity
+from heartbeat.core.text import plain
 
 AT = 1_795_269_731.25
 HOSTILE = st.text(st.characters(), max_size=60) | st.sampled_from(["\n", "\x00", "\u202e", "💩" * 3000, "x" * 9000])
