@@ -9,7 +9,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from socket import socket
-from tempfile import TemporaryDirectory
+from tempfile import TemporaryDirectory, gettempdir
 
 from heartbeat.demo.arrivals import Arrivals
 from heartbeat.demo.daemon import daemon
@@ -20,6 +20,8 @@ from heartbeat.demo.shop import PASSWORD, USER, Shop
 from heartbeat.demo.webhook import Post, receiver
 from heartbeat.testing.dns import NameServer, serve_names
 
+LONGEST_ROOM = 60
+"""Bytes; a socket's path has at most 100, and the folder and the socket take 38."""
 SHOP_NAME = "shop.example"
 SIGNING_SECRET = "whsec_aGVhcnRiZWF0IGRlbW8sIG5vdCBhIHNlY3JldA=="  # noqa: S105 - says so itself, in base64
 
@@ -78,7 +80,7 @@ def variables(sockets: Sockets, name_server: str, web_port: int, folder: Path) -
 async def stage(narrator: Narrator) -> AsyncIterator[Stage]:
     """Set everything up, tell where it is, and take it down again, the daemon first."""
     async with AsyncExitStack() as stack:
-        folder = Path(stack.enter_context(TemporaryDirectory(prefix="heartbeat-demo-")))
+        folder = Path(stack.enter_context(TemporaryDirectory(prefix="heartbeat-demo-", dir=room())))
         sockets = Sockets(listen(8480), listen(8443), listen(8425), listen(8481))
         shop = Shop()
         mails = Arrivals[Mail](lambda mail: narrator.say("mail", f"arrived:\n{mail}"))
@@ -97,6 +99,12 @@ async def stage(narrator: Narrator) -> AsyncIterator[Stage]:
         daemon_url = f"http://{given['HEARTBEAT_LISTEN']}"
         narrator.say("story", f"The daemon is starting (process {process.pid}); its metrics: {daemon_url}/metrics")
         yield Stage(narrator, shop, mails, posts, given["SHOP_URL"], daemon_url, process)
+
+
+def room() -> str:
+    """Return where temporary folders go; /tmp where the usual place leaves a unix socket's path no room."""
+    usual = gettempdir()
+    return usual if len(os.fsencode(usual)) <= LONGEST_ROOM else "/tmp"  # noqa: S108 - the folder in it is ours alone
 
 
 def certify(folder: Path) -> Path:

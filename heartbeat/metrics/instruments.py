@@ -21,7 +21,7 @@ from prometheus_client.registry import Collector
 from heartbeat import __version__
 from heartbeat.core.model import MISSED_REASONS
 
-DELIVERY_OUTCOMES = ("acknowledged", "retried", "dead", "suppressed")
+DELIVERY_OUTCOMES = ("acknowledged", "retried", "dead")
 STORE_OPERATIONS = ("open", "read", "write", "prune")
 CLOCK_CHANGES = ("step", "suspend", "pause")
 LATENESS_BUCKETS = (0.01, 0.1, 1.0, 10.0)

@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,17 +18,24 @@ DEMO = (sys.executable, "-m", "heartbeat", "demo")
 
 
 @pytest.fixture
-def environment(tmp_path: Path) -> dict[str, str]:
-    """Return an environment that leads nowhere: no home, a folder of its own, and variables that the example knows."""
-    elsewhere = {"MAIL_SERVER": "smtp://192.0.2.1:25", "HEARTBEAT_STORE": "sqlite:////nowhere/heartbeat.db"}
-    return {"PATH": os.environ["PATH"], "TMPDIR": str(tmp_path), "HOME": "/nowhere", "COLUMNS": "80", **elsewhere}
+def folder() -> Iterator[Path]:
+    """Return a folder whose path leaves room for a unix socket's name; pytest's own are too long."""
+    with tempfile.TemporaryDirectory(prefix="hb-", dir="/tmp") as made:
+        yield Path(made)
 
 
 @pytest.fixture
-def demo(environment: dict[str, str], tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
+def environment(folder: Path) -> dict[str, str]:
+    """Return an environment that leads nowhere: no home, a folder of its own, and variables that the example knows."""
+    elsewhere = {"MAIL_SERVER": "smtp://192.0.2.1:25", "HEARTBEAT_STORE": "sqlite:////nowhere/heartbeat.db"}
+    return {"PATH": os.environ["PATH"], "TMPDIR": str(folder), "HOME": "/nowhere", "COLUMNS": "80", **elsewhere}
+
+
+@pytest.fixture
+def demo(environment: dict[str, str], folder: Path) -> Iterator[subprocess.Popen[str]]:
     """Start a demo that goes on forever."""
     with subprocess.Popen(
-        [*DEMO, "--forever"], env=environment, cwd=tmp_path, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        [*DEMO, "--forever"], env=environment, cwd=folder, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
     ) as process:
         yield process
         process.kill()
@@ -47,9 +55,9 @@ def is_alive(process: int) -> bool:
 
 
 @pytest.mark.timeout(120)
-def test_the_whole_story_is_told_within_ninety_seconds(environment: dict[str, str], tmp_path: Path) -> None:
+def test_the_whole_story_is_told_within_ninety_seconds(environment: dict[str, str], folder: Path) -> None:
     started = time.monotonic()
-    done = subprocess.run(DEMO, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=110, check=False)
+    done = subprocess.run(DEMO, env=environment, cwd=folder, capture_output=True, text=True, timeout=110, check=False)
     told = done.stdout
     assert done.returncode == 0, told + done.stderr
     assert time.monotonic() - started < 90
@@ -72,7 +80,7 @@ def test_the_whole_story_is_told_within_ninety_seconds(environment: dict[str, st
     assert re.search(".*?".join(steps), told, re.DOTALL), told
     assert told.count("the signature is right") >= 4
     assert "THE SIGNATURE IS WRONG" not in told
-    assert list(tmp_path.iterdir()) == []
+    assert list(folder.iterdir()) == []
     found = re.search(r"\(process (\d+)\)", told)
     assert found
     assert not is_alive(int(found[1]))
@@ -80,7 +88,7 @@ def test_the_whole_story_is_told_within_ninety_seconds(environment: dict[str, st
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_it_goes_on_until_a_signal_and_leaves_nothing_behind(
-    demo: subprocess.Popen[str], tmp_path: Path, number: signal.Signals
+    demo: subprocess.Popen[str], folder: Path, number: signal.Signals
 ) -> None:
     daemon = daemon_of(demo)
     assert is_alive(daemon)
@@ -88,12 +96,12 @@ def test_it_goes_on_until_a_signal_and_leaves_nothing_behind(
     rest, _ = demo.communicate(timeout=20)
     assert demo.returncode == 0, rest
     assert not is_alive(daemon)
-    assert list(tmp_path.iterdir()) == []
+    assert list(folder.iterdir()) == []
 
 
-def test_a_daemon_that_dies_ends_the_story_with_one(demo: subprocess.Popen[str], tmp_path: Path) -> None:
+def test_a_daemon_that_dies_ends_the_story_with_one(demo: subprocess.Popen[str], folder: Path) -> None:
     os.kill(daemon_of(demo), signal.SIGKILL)
     rest, _ = demo.communicate(timeout=20)
     assert demo.returncode == 1, rest
     assert "The story breaks off: the daemon ended by itself, with exit code -9" in rest
-    assert list(tmp_path.iterdir()) == []
+    assert list(folder.iterdir()) == []

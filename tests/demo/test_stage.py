@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import io
-from collections.abc import AsyncIterator, Callable, Mapping
+import os
+import tempfile
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,13 +17,20 @@ from heartbeat.config import Config, load
 from heartbeat.demo import stage as staging
 from heartbeat.demo.narrator import Narrator
 from heartbeat.demo.shop import Fault
-from heartbeat.demo.stage import Stage, stage
+from heartbeat.demo.stage import Stage, room, stage
 
 DAY = 86400.0
 
 
 @pytest.fixture
-async def setting(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> AsyncIterator[tuple[Stage, Config]]:
+def short_path() -> Iterator[Path]:
+    """Return a folder whose path leaves room for a unix socket's name; pytest's own are too long."""
+    with tempfile.TemporaryDirectory(prefix="hb-", dir="/tmp") as folder:
+        yield Path(folder)
+
+
+@pytest.fixture
+async def setting(monkeypatch: pytest.MonkeyPatch, short_path: Path) -> AsyncIterator[tuple[Stage, Config]]:
     """Set the stage without a daemon; the configuration is the one that it would be given."""
     given: list[Config] = []
 
@@ -33,11 +42,11 @@ async def setting(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> AsyncItera
         yield SimpleNamespace(pid=0)
 
     monkeypatch.setattr(staging, "daemon", no_daemon)
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setattr("tempfile.tempdir", str(short_path))
     async with stage(Narrator(Console(file=io.StringIO()))) as here:
         yield here, given[0]
     http.close()
-    assert list(tmp_path.iterdir()) == []
+    assert os.listdir(short_path) == []
 
 
 async def test_every_check_of_the_example_finds_the_shop_well(setting: tuple[Stage, Config]) -> None:
@@ -70,3 +79,10 @@ async def test_ports_that_are_taken_do_not_matter(setting: tuple[Stage, Config])
     async with stage(Narrator(Console(file=io.StringIO()))) as other:
         assert other.daemon_url  # the ports of the example are taken by the first one
         assert other.shop_url not in first.checks["shop-login"].check.url  # type: ignore[attr-defined]  # of the type http
+
+
+def test_a_long_temporary_path_is_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tempfile.tempdir", "/" + "long/" * 20)
+    assert room() == "/tmp"
+    monkeypatch.setattr("tempfile.tempdir", "/short")
+    assert room() == "/short"
