@@ -52,7 +52,7 @@ def test_known_channels_start_at_zero_and_vanish_when_they_go() -> None:
     instruments.know_channels([("oncall", "pager")])
 
     notified = {name: value for name, value in series(instruments).items() if "notifications" in name}
-    assert len(notified) == 4
+    assert len(notified) == 3
     assert notified["heartbeat_notifications_total,channel=pager,outcome=acknowledged,receiver=oncall"] == 1
     assert notified["heartbeat_notifications_total,channel=pager,outcome=dead,receiver=oncall"] == 0
 
