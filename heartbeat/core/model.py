@@ -144,7 +144,7 @@ class Event:
     """One change worth telling, with all that its messages need, so that a later render says the same.
 
     ``sequence`` counts the events of the incident from 1. ``was`` and ``severity`` are of the track the event
-    belongs to; on the broken track both are ``OK`` and the kind tells. ``since`` is when the incident opened.
+    belongs to; on the broken track both are ``OK`` and the kind tells. ``since`` is when the trouble was first seen.
     """
 
     id: str

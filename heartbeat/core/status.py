@@ -32,7 +32,11 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class Incident:
-    """Everything from raised to resolved. ``told_at`` is when the latest event went out, for reminders."""
+    """Everything from raised to resolved.
+
+    ``since`` is when the trouble was first seen, which is before it was raised where the policy waits for more than
+    one run; ``told_at`` is when the latest event went out, for reminders.
+    """
 
     id: str
     since: float
@@ -225,7 +229,8 @@ def _emit(status: Status, kind: Kind, cause: Change, now: float, was: Severity =
     check = cause.run.check if isinstance(cause, Verdict) else cause.check
     number = status.events + 1
     open_incident = status.broken_incident if about_check else status.incident
-    incident = open_incident or Incident(derive_id("inc", check, number, now), now, 0, now)
+    began = now if about_check else _began(status.recent, now)
+    incident = open_incident or Incident(derive_id("inc", check, number, now), began, 0, now)
     incident = replace(incident, sequence=incident.sequence + 1, told_at=now)
     slot, attempt = (verdict.run.slot, verdict.run.attempt) if verdict else (incident.since, incident.sequence)
     reason, sentence = (
@@ -248,6 +253,16 @@ def _emit(status: Status, kind: Kind, cause: Change, now: float, was: Severity =
     )
     opened = replace(status, broken_incident=incident) if about_check else replace(status, incident=incident)
     return replace(opened, events=number), (event,)
+
+
+def _began(recent: tuple[Sample, ...], now: float) -> float:
+    """Return when the target was first seen bad without having been seen well since."""
+    began = now
+    for sample in reversed(recent):
+        if sample.severity is Severity.OK:
+            break
+        began = sample.at
+    return began
 
 
 def _remind(status: Status, tick: Tick, policy: Policy, now: float) -> Step:

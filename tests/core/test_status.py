@@ -74,6 +74,11 @@ def test_two_of_three_raise_and_two_in_a_row_clear() -> None:
     assert told[1].at == 1060.0
 
 
+def test_since_is_when_the_trouble_was_first_seen_not_when_it_was_raised() -> None:
+    _, told = live("fail ok fail fail ok ok", Policy(Latch(raise_=2, window=2, clear=2)))
+    assert [(event.at, event.since) for event in told] == [(1030.0, 1020.0), (1050.0, 1020.0)]
+
+
 def test_a_warning_that_grows_is_raised_again_in_the_same_incident_and_eases() -> None:
     _, told = live("warn fail warn ok", Policy())
     assert kinds(told) == ["raised", "raised", "eased", "resolved"]
