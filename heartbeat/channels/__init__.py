@@ -8,7 +8,7 @@ from typing import Annotated, ClassVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
-from heartbeat.core.model import Delivery
+from heartbeat.core.batch import Batch
 from heartbeat.core.units import parse_duration
 
 Duration = Annotated[
@@ -24,7 +24,7 @@ SLOW_RETRY = 600.0
 
 @dataclass(frozen=True, slots=True)
 class Rendered:
-    """A message ready to leave: rendered once when the delivery is made, stored, and the same on every attempt."""
+    """A message ready to leave."""
 
     body: bytes
     headers: tuple[tuple[str, str], ...] = ()
@@ -35,14 +35,18 @@ class DeliveryFailed(Exception):  # noqa: N818 - the word of the domain, beside 
     """An attempt was not acknowledged.
 
     ``permanent`` says that trying again cannot help. ``retry_after`` is the least number of seconds that the receiver
-    asked us to wait.
+    asked us to wait. ``ambiguous`` says that the receiver may have the message: the same bytes are sent again, where
+    otherwise a message is made anew that tells what has happened since.
     """
 
-    def __init__(self, sentence: str, *, permanent: bool = False, retry_after: float | None = None) -> None:
+    def __init__(
+        self, sentence: str, *, permanent: bool = False, retry_after: float | None = None, ambiguous: bool = False
+    ) -> None:
         super().__init__(sentence)
         self.sentence = sentence
         self.permanent = permanent
         self.retry_after = retry_after
+        self.ambiguous = ambiguous
 
 
 class Channel(BaseModel):
@@ -60,9 +64,9 @@ class Channel(BaseModel):
         return ("",)
 
     @abstractmethod
-    def render(self, delivery: Delivery) -> Rendered:
-        """Turn a delivery into the message: pure, no clock, the same bytes every time."""
+    def render(self, batch: Batch, at: float) -> Rendered:
+        """Turn a batch into the message as it reads at a time: pure, the same bytes for the same arguments."""
 
     @abstractmethod
-    async def send(self, delivery: Delivery, message: Rendered) -> str:
+    async def send(self, batch: Batch, message: Rendered) -> str:
         """Hand the message over; return the receiver's answer. Raises ``DeliveryFailed``."""

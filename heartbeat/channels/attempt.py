@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from heartbeat.channels import Channel, DeliveryFailed, Rendered
-from heartbeat.core.model import Delivery
+from heartbeat.core.batch import Batch
 from heartbeat.core.text import plain
 
 SLACK = 5.0
@@ -31,10 +31,10 @@ class Attempt:
     retry_after: float | None = None
 
 
-async def attempt(channel: Channel, delivery: Delivery, message: Rendered, slack: float = SLACK) -> Attempt:
+async def attempt(channel: Channel, batch: Batch, message: Rendered, slack: float = SLACK) -> Attempt:
     """Hand a message to a channel. Only being cancelled ends it otherwise."""
     limit = channel.timeout + slack
-    sending = asyncio.ensure_future(channel.send(delivery, message))
+    sending = asyncio.ensure_future(channel.send(batch, message))
     try:
         await asyncio.wait({sending}, timeout=limit)
     finally:

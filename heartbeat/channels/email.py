@@ -26,6 +26,7 @@ from pydantic import ConfigDict, Field, SecretStr, field_validator, model_valida
 
 from heartbeat.channels import SLOW_RETRY, Channel, DeliveryFailed, Rendered
 from heartbeat.channels.mime import mail, plain_mail
+from heartbeat.core.batch import Batch
 from heartbeat.core.model import Delivery
 from heartbeat.core.text import plain
 
@@ -110,16 +111,18 @@ class Email(Channel):
         """Return the recipients; each gets its own delivery."""
         return self.to
 
-    def render(self, delivery: Delivery) -> Rendered:
+    def render(self, batch: Batch, at: float) -> Rendered:  # noqa: ARG002 - what is late is not told yet
         """Turn a delivery into the bytes of a mail; where that fails, into a plain mail that tells the essentials."""
+        (delivery,) = batch.deliveries
         try:
             body = mail(delivery, self.sender)
         except Exception as error:  # noqa: BLE001 - whatever is wrong with the text, the alert must still go out
             body = plain_mail(delivery, self.sender, f"The full text could not be made ({type(error).__name__}).")
         return Rendered(body, content_type="message/rfc822")
 
-    async def send(self, delivery: Delivery, message: Rendered) -> str:
+    async def send(self, batch: Batch, message: Rendered) -> str:
         """Hand the mail to the server; return its answer. Raises ``DeliveryFailed``."""
+        (delivery,) = batch.deliveries
         client = SMTP(
             hostname=self.host,
             port=self.port,

@@ -19,7 +19,7 @@ from pydantic import Field, SecretStr, field_validator
 
 from heartbeat.channels import SLOW_RETRY, Channel, DeliveryFailed, Duration, Rendered
 from heartbeat.check import CheckBroken, CheckFailed
-from heartbeat.core.model import Delivery
+from heartbeat.core.batch import Batch
 from heartbeat.core.payload import encode, payload
 from heartbeat.core.text import plain
 from heartbeat.http.engine import fetch
@@ -95,19 +95,19 @@ class Webhook(Channel):
         """The receiver's host: all of the URL that may be shown."""
         return urlsplit(self.url.get_secret_value()).hostname or ""
 
-    def render(self, delivery: Delivery) -> Rendered:
+    def render(self, batch: Batch, at: float) -> Rendered:  # noqa: ARG002 - machines are told the event, not the delay
         """Turn a delivery into the body and the headers that are the same on every attempt."""
-        event = delivery.event
+        (event,) = batch.events
         # The quotes are those of a structured field, as draft-ietf-httpapi-idempotency-key-header asks.
         headers = (("webhook-id", event.id), ("Idempotency-Key", f'"{event.id}"'))
         return Rendered(encode(payload(event)), headers, "application/json")
 
-    async def send(self, delivery: Delivery, message: Rendered) -> str:
+    async def send(self, batch: Batch, message: Rendered) -> str:
         """Post the message; return the receiver's answer. Raises ``DeliveryFailed``."""
-        response = await self._post(delivery.event.id, message, message.body)
+        response = await self._post(batch.id, message, message.body)
         shorter = without_evidence(message.body)
         if response.status in SHORTENED and shorter != message.body:
-            response = await self._post(delivery.event.id, message, shorter)
+            response = await self._post(batch.id, message, shorter)
         if 200 <= response.status < 300:
             return plain(f"{response.status} {response.body[:200].decode(errors='replace')}", 200)
         raise refusal(response, self.host, time.time())

@@ -197,6 +197,14 @@ class Delivery:
     next_at: float = 0.0
     note: str = ""
     """The last answer or error, redacted; for a suppressed delivery the reason why nobody was told."""
+    batch: str = ""
+    """The batch it travels in; empty where it travels alone."""
+    closes_at: float = 0.0
+    """Until when others may join its batch."""
+    sealed_at: float = 0.0
+    """When its message was made, just before the first attempt; 0 while others may still join."""
+    why: str = ""
+    """Why this recipient gets it, where that is not the configuration: what another could not be told, and why."""
 
 
 def derive_id(prefix: str, *parts: object) -> str:

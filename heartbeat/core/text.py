@@ -12,15 +12,19 @@ _UNPRINTABLE = re.compile(
 
 def plain(text: object, limit: int) -> str:
     """Return one printable line of at most ``limit`` characters."""
-    return cut(" ".join(_UNPRINTABLE.sub(" ", str(text)[: 8 * limit]).split()), limit)
+    whole = cut(str(text), 8 * limit)
+    return cut(" ".join(_UNPRINTABLE.sub(" ", whole).split()), limit)
 
 
 def block(text: object, limit: int) -> str:
     """Return printable lines of at most ``limit`` characters together."""
-    lines = (_UNPRINTABLE.sub(" ", line).rstrip() for line in str(text)[: 2 * limit].split("\n"))
+    lines = (_UNPRINTABLE.sub(" ", line).rstrip() for line in cut(str(text), 2 * limit).split("\n"))
     return cut("\n".join(lines).strip("\n"), limit)
 
 
 def cut(text: str, limit: int) -> str:
-    """Return the text, shortened to ``limit`` characters with a sign that something is missing."""
+    """Return the text, shortened to ``limit`` characters with a sign that something is missing.
+
+    The sign tells redaction that half a secret may stand before it.
+    """
     return text if len(text) <= limit else text[: max(0, limit - 1)] + "…"

@@ -20,6 +20,7 @@ import structlog
 
 from heartbeat.channels import Channel
 from heartbeat.channels.attempt import Attempt, attempt
+from heartbeat.core.batch import single
 from heartbeat.core.model import Address, Delivery, DeliveryState, Event
 from heartbeat.metrics.instruments import Backlog
 from heartbeat.outbox.pace import Pace
@@ -187,11 +188,11 @@ class Outbox:
     async def _deliver(self, way: Way, channel: Channel, letter: Letter) -> None:
         """Render, send, judge the answer, write it down."""
         try:
-            letter.rendered = letter.rendered or channel.render(self._shown(letter))
+            letter.rendered = letter.rendered or channel.render(single(self._shown(letter)), self._clock())
         except Exception as error:  # noqa: BLE001 - as in attempt: a fault in a channel is noted, and tried again
             outcome = Attempt(acknowledged=False, note=f"the message cannot be made: {type(error).__name__}")
         else:
-            outcome = await attempt(channel, letter.delivery, letter.rendered)
+            outcome = await attempt(channel, single(letter.delivery), letter.rendered)
         letter.delivery = self._judge(way, letter, outcome)
         if await self._settlement.settle(letter.delivery):
             letter.volatile = False

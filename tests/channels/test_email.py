@@ -14,6 +14,7 @@ from pydantic import ValidationError
 
 from heartbeat.channels import DeliveryFailed
 from heartbeat.channels.email import Email
+from heartbeat.core.batch import single
 from heartbeat.core.model import Delivery, Kind, Severity
 from heartbeat.testing.smtp import DROP, HANG, Inbox, mail_server
 
@@ -34,7 +35,7 @@ def channel(inbox: Inbox, **options: Any) -> Email:
 
 
 async def send(mailer: Email, delivery: Delivery) -> str:
-    return await mailer.send(delivery, mailer.render(delivery))
+    return await mailer.send(single(delivery), mailer.render(single(delivery), 0.0))
 
 
 async def failing(mailer: Email, delivery: Delivery) -> DeliveryFailed:
@@ -142,7 +143,7 @@ async def test_an_overlong_mail_is_sent_again_in_short_with_the_same_id(deliver:
         mailer = channel(inbox)
         await send(mailer, delivery)
     (mail,) = inbox.mails
-    full = email.message_from_bytes(mailer.render(delivery).body)
+    full = email.message_from_bytes(mailer.render(single(delivery), 0.0).body)
     assert mail.parsed["Message-ID"] == full["Message-ID"]
     assert mail.parsed["Subject"] == full["Subject"]
     assert "raised: shop-login: the answer was 500" in body_of(mail.parsed, "plain")
@@ -183,7 +184,9 @@ async def test_a_server_that_is_not_there_is_tried_again(deliver: Deliver) -> No
 
 def render(delivery: Delivery) -> bytes:
     return (
-        Email.model_validate({"to": ["a@b.test"], "from": "hb@b.test", "server": "smtp://b.test"}).render(delivery).body
+        Email.model_validate({"to": ["a@b.test"], "from": "hb@b.test", "server": "smtp://b.test"})
+        .render(single(delivery), 0.0)
+        .body
     )
 
 

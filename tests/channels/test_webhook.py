@@ -14,6 +14,7 @@ from standardwebhooks.webhooks import Webhook as Verifier
 
 from heartbeat.channels import DeliveryFailed
 from heartbeat.channels.webhook import Webhook, key_of, retry_after, sign
+from heartbeat.core.batch import single
 from heartbeat.core.model import Delivery
 from heartbeat.http import engine
 from heartbeat.testing.webhook import Answer, Misbehaviour, Receiver, webhook_receiver
@@ -34,7 +35,7 @@ def channel(receiver: Receiver, **options: Any) -> Webhook:
 
 
 async def send(hook: Webhook, delivery: Delivery) -> str:
-    return await hook.send(delivery, hook.render(delivery))
+    return await hook.send(single(delivery), hook.render(single(delivery), 0.0))
 
 
 async def failing(hook: Webhook, delivery: Delivery) -> DeliveryFailed:
@@ -223,7 +224,7 @@ async def test_proxies_of_the_environment_are_not_used(deliver: Deliver, monkeyp
 
 def test_a_body_is_the_same_bytes_every_time(deliver: Deliver) -> None:
     hook = Webhook.model_validate({"url": "https://hooks.test/x"})
-    assert hook.render(deliver()) == hook.render(deliver())
+    assert hook.render(single(deliver()), 0.0) == hook.render(single(deliver()), 0.0)
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 import pytest
 
 from heartbeat.channels import Channel, Rendered
+from heartbeat.core.batch import Batch
 from heartbeat.core.model import Address, Delivery, DeliveryState, Event, Kind, Severity
 from heartbeat.outbox import Outbox, Pace
 
@@ -23,11 +24,13 @@ class Scripted(Channel):
     hop: Any
     timeout: float = 30.0
 
-    def render(self, delivery: Delivery) -> Rendered:
+    def render(self, batch: Batch, at: float) -> Rendered:
+        (delivery,) = batch.deliveries
         mark = "" if delivery.event.context.get("recorded", True) else " not recorded"
         return Rendered(f"{delivery.event.sentence}{mark}".encode())
 
-    async def send(self, delivery: Delivery, message: Rendered) -> str:
+    async def send(self, batch: Batch, message: Rendered) -> str:
+        (delivery,) = batch.deliveries
         answer = await self.hop(delivery, message)
         assert isinstance(answer, str)
         return answer

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from heartbeat.channels import Channel, DeliveryFailed, Rendered
+from heartbeat.core.batch import Batch
 from heartbeat.core.model import Address, Delivery, DeliveryState, Event, Kind, Severity
 from heartbeat.outbox import Outbox, Pace
 
@@ -28,10 +29,11 @@ class Wild(Channel):
     story: Any
     seen: Any
 
-    def render(self, delivery: Delivery) -> Rendered:
-        return Rendered(delivery.id.encode())
+    def render(self, batch: Batch, at: float) -> Rendered:
+        return Rendered(batch.deliveries[0].id.encode())
 
-    async def send(self, delivery: Delivery, message: Rendered) -> str:
+    async def send(self, batch: Batch, message: Rendered) -> str:
+        (delivery,) = batch.deliveries
         await asyncio.sleep(0)
         error = ANSWERS[next(self.story, "take")]
         if error is None or error is LOST:
