@@ -126,4 +126,4 @@ def announce(narrator: Narrator, given: Mapping[str, str]) -> None:
     """Say what is where."""
     narrator.say("story", f"A small shop is open at {given['SHOP_URL']} (try /api/products).")
     narrator.say("story", f"Mail is taken at {given['MAIL_SERVER']}, webhooks at {given['WEBHOOK_URL']}.")
-    narrator.say("story", f"The daemon gets {example().name} as it is, and addresses by environment variables.")
+    narrator.say("story", f"The daemon gets {example()} as it is, and addresses by environment variables.")

@@ -16,7 +16,7 @@ from heartbeat.demo.arrivals import NeverArrived
 from heartbeat.demo.mail import Mail
 from heartbeat.demo.narrator import Narrator
 from heartbeat.demo.shop import Fault
-from heartbeat.demo.stage import Stage, stage
+from heartbeat.demo.stage import Stage, example, stage
 from heartbeat.demo.webhook import Post
 
 CHECK = "shop-products"
@@ -150,7 +150,7 @@ def summary(here: Stage) -> str:
     """Say what there was to see."""
     return (
         f"That was the whole story: {len(CHAPTERS)} incidents, all told and all ended, in {len(here.mails.all)} mails "
-        f"and {len(here.posts.all)} webhooks. What was checked and who was told stands in config.example.yaml."
+        f"and {len(here.posts.all)} webhooks. What was checked and who was told stands in {example()}."
     )
 
 
