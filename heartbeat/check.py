@@ -36,7 +36,7 @@ class CheckFailed(Exception):  # noqa: N818 - the word of the domain; "Error" wo
         super().__init__(sentence)
         if reason not in self.allowed:
             raise ValueError(f"{reason!r} is no reason here; use one of {', '.join(sorted(self.allowed))}")
-        self.sentence = sentence
+        self.sentence = str(sentence)  # people write CheckFailed(error)
         self.reason = Reason(reason)
         self.expected = None if expected is None else str(expected)
         self.observed = None if observed is None else str(observed)

@@ -7,10 +7,11 @@ what they were, and a step raises or clears nothing.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
+from time import CLOCK_BOOTTIME, clock_gettime, monotonic  # the functions themselves: a plugin may replace the module's
+from time import time as wall
 
 STEP = 0.5
 """Seconds that wall and elapsed time may drift apart between two ticks before it is a step (NTP slews 0.5 ms/s)."""
@@ -45,7 +46,7 @@ class ClockChange:
 
 def read_clocks() -> Reading:
     """Read the system's clocks."""
-    return Reading(time.time(), time.monotonic(), time.clock_gettime(time.CLOCK_BOOTTIME))
+    return Reading(wall(), monotonic(), clock_gettime(CLOCK_BOOTTIME))
 
 
 def compare(anchor: Reading, before: Reading, after: Reading, period: float) -> tuple[ClockChange, ...]:
@@ -77,6 +78,14 @@ class Clock:
     def now(self) -> float:
         """Return the time on the steady clock."""
         return self._anchor.wall + self._read().boottime - self._anchor.boottime
+
+    def steady(self) -> float:
+        """Return seconds that nobody can set back: they tell what came first, and nothing else."""
+        return self._read().boottime
+
+    def since_tick(self) -> float:
+        """Return how long ago the last tick was, with the time that the machine slept."""
+        return self._read().boottime - self._last.boottime
 
     def tick(self, period: float) -> tuple[ClockChange, ...]:
         """Look what happened since the last tick, ``period`` seconds ago.

@@ -52,18 +52,27 @@ class Controls(Protocol):
     async def run_now(self, name: str) -> Mapping[str, Any]:
         """Run a check at once, and return what it found."""
 
+    async def replay(self, delivery: str) -> str:
+        """Send a delivery again that was given up or acknowledged; return one sentence on what happens now."""
+
     def status(self) -> Mapping[str, Any]:
         """Return how things stand."""
 
 
 def create_control_app(controls: Controls) -> Starlette:
-    """Return the app: POST /reload, POST /checks/NAME/run, GET /status. Errors are ``{"error", "problems"}``."""
+    """Return the app: POST /reload, POST /checks/NAME/run, POST /deliveries/ID/replay, GET /status.
+
+    Errors are ``{"error", "problems"}``.
+    """
 
     async def reload(_: Request) -> Response:
         return JSONResponse({"message": await controls.reload()})
 
     async def run_now(request: Request) -> Response:
         return JSONResponse(dict(await controls.run_now(request.path_params["name"])))
+
+    async def replay(request: Request) -> Response:
+        return JSONResponse({"message": await controls.replay(request.path_params["id"])})
 
     async def status(_: Request) -> Response:
         return JSONResponse(dict(controls.status()))
@@ -75,6 +84,7 @@ def create_control_app(controls: Controls) -> Starlette:
     routes = [
         Route("/reload", reload, methods=["POST"]),
         Route("/checks/{name:path}/run", run_now, methods=["POST"]),
+        Route("/deliveries/{id:path}/replay", replay, methods=["POST"]),
         Route("/status", status),
     ]
     return Starlette(routes=routes, exception_handlers={Refused: refuse})

@@ -6,8 +6,9 @@ import asyncio
 import gc
 import signal
 from collections.abc import Iterable, Sequence
-from contextlib import AsyncExitStack, suppress
+from contextlib import AsyncExitStack
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -17,35 +18,36 @@ import structlog
 from heartbeat import http
 from heartbeat.channels import Channel
 from heartbeat.clock import Clock
-from heartbeat.config import Config, ConfigError, load_in_child
+from heartbeat.config import Config
 from heartbeat.config.model import CheckConfig
 from heartbeat.control import Refused, serving_controls
 from heartbeat.core.model import Address
+from heartbeat.deadman import DeadMan, find_overdue, find_reasons
 from heartbeat.dispatch import Dispatch
+from heartbeat.drill import Drills
 from heartbeat.lag import LagMeter
 from heartbeat.line import Line
 from heartbeat.log import configure
 from heartbeat.metrics.instruments import Backlog, Instruments
-from heartbeat.outbox import Outbox
+from heartbeat.outbox import FALLBACK, Outbox
 from heartbeat.pool import Pool
 from heartbeat.quarantine import Quarantine
+from heartbeat.reassert import reasserting
+from heartbeat.reload import Reloader
 from heartbeat.roster import Changes, Roster
 from heartbeat.runner import Workshop
 from heartbeat.scheduler import Scheduler
 from heartbeat.state import State
-from heartbeat.store import Store
+from heartbeat.store import Store, StoreFailed
 from heartbeat.ticker import Ticker
-from heartbeat.vitals import CONFIG, Vitals, self_checks
-from heartbeat.watch import look_at
-from heartbeat.watchdog import Watchdog, guard_exit
+from heartbeat.vitals import Vitals, self_checks
+from heartbeat.watchdog import Watchdog, end_forks, guard_exit
 from heartbeat.web.app import View, create_app
 from heartbeat.web.checks import describe
 from heartbeat.web.serve import open_port, serving
 
 log = structlog.get_logger()
 
-LOOK_EVERY = 2.0
-"""Seconds between two looks at the files of the configuration."""
 SILENT_TICKER = 10.0
 """Seconds without a tick after which the daemon calls itself unhealthy."""
 
@@ -62,11 +64,6 @@ class Daemon:
         self.instruments = Instruments()
         self.quarantine = Quarantine(config.store.with_name(config.store.name + ".quarantine"))
         self.stopping = asyncio.Event()
-        self.reloading = asyncio.Lock()
-        self.seen = self.loaded = look_at(config.files)
-        self.looked_at = monotonic()
-        self.problem = ""
-        """What was wrong with the configuration when it was last loaded anew."""
         self.not_ready = "it is starting"
         self.stuck: frozenset[str] = frozenset()
         """Checks whose plugins did not end with us; after ``run``."""
@@ -84,12 +81,7 @@ class Daemon:
 
     def ways_out(self, check: CheckConfig) -> tuple[Address, ...]:
         """Return who is told about a check."""
-        return tuple(
-            Address(receiver, channel, recipient)
-            for receiver in check.notify
-            for channel, way in self.config.receivers[receiver].channels.items()
-            for recipient in way.recipients()
-        )
+        return tuple(way for receiver in check.notify for way in _ways_to(self.config, receiver))
 
     # --- start and stop ------------------------------------------------------------------------------------------
 
@@ -98,6 +90,7 @@ class Daemon:
         self.lag.start()
         stack.callback(self.lag.stop)
         guard_exit(self.quarantine.blame)
+        end_forks(loop)
         watchdog = Watchdog(self.lag, loop, config.stall_limit, self.quarantine.blame)
         watchdog.start()
         stack.callback(watchdog.stop)
@@ -109,7 +102,9 @@ class Daemon:
         past = await self.store.load()
         self._assemble()
         await self.roster.take_over(self._all_checks(config), past, config.self_notify)
+        await self.drills.recall()
         await self.outbox.start(past.pending)
+        await stack.enter_async_context(reasserting(self))
         address = await stack.enter_async_context(serving(create_app(self._view()), listener))
         await stack.enter_async_context(serving_controls(self, config.control))
         self.scheduler.start()
@@ -124,26 +119,36 @@ class Daemon:
         config = self.config
         self.outbox = Outbox(
             settle=self.store.settle,
+            find=self.store.find,
             channels=_channels(config),
+            fallback=_ways_to(config, FALLBACK),
             clock=self.clock.now,
             redact=self.redact,
-            observe=self._count_notification,
+            observe=self.instruments.count_notification,
         )
         workshop = Workshop(Pool(), self.lag, self.redact)
         self.line = Line(self.clock, workshop, self.store, self.outbox, self.ways_out)
         self.dispatch = Dispatch(self.line, self.state, self.instruments, config.concurrency)
         self.scheduler = Scheduler(self.dispatch.fire)
         self.roster = Roster(self.line, self.state, self.scheduler)
-        self.ticker = Ticker(self.dispatch, self.scheduler, self.lag, self._look)
-        vitals = Vitals(self.state, self.store, self.outbox, self.dispatch, self.clock.now, lambda: self.problem)
+        self.reloader = Reloader(self.paths, config, self.dispatch, self._apply)
+        self.ticker = Ticker(self.dispatch, self.scheduler, self.lag, self._tick)
+        self.drills = Drills(self.dispatch)
+        self.drills.adopt(config.drills)
+        self.deadman = DeadMan(partial(find_reasons, self.dispatch, self.scheduler), self.clock.now)
+        vitals = Vitals(
+            self.state, self.store, self.outbox, self.dispatch, self.clock.now, lambda: self.reloader.problem
+        )
         self.own_checks = tuple(self_checks(vitals))
-        self.instruments.backlogs = self._backlogs
+        self.instruments.backlogs, self.instruments.store_failures = self._backlogs, self.store.failures
+        self.instruments.calls = self.deadman.calls
+        self.instruments.overdue = lambda: len(find_overdue(self.dispatch, self.scheduler))
         self._adopt(config)
 
     def _take_signals(self, loop: asyncio.AbstractEventLoop) -> None:
         for stop in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(stop, self.stopping.set)
-        loop.add_signal_handler(signal.SIGHUP, self.reload_soon)
+        loop.add_signal_handler(signal.SIGHUP, self.reloader.reload_soon)
 
     async def _drain(self) -> None:
         """Let what is under way end, within the grace period; deliveries still waiting go out at the next start."""
@@ -152,6 +157,7 @@ class Daemon:
         ends = monotonic() + self.config.grace
         self.scheduler.stop()
         self.ticker.stop()
+        self.deadman.stop()
         await self.dispatch.drain(self.config.grace)
         await self.outbox.drain(max(0.0, ends - monotonic()))
         self.stuck = frozenset(self.line.running)
@@ -162,6 +168,7 @@ class Daemon:
     def _all_checks(self, config: Config) -> list[CheckConfig]:
         return [
             *(replace(check, notify=config.self_notify) for check in self.own_checks),
+            *self.drills.checks(),
             *(self.quarantine.keep_apart(check) for check in config.checks.values()),
         ]
 
@@ -171,6 +178,7 @@ class Daemon:
         self.line.location, self.line.buckets = config.location, config.duration_buckets
         self.dispatch.concurrency = config.concurrency
         self.store.history = config.history
+        self.deadman.adopt(config.watchdog)
         self.quarantine.fingerprints = {name: check.fingerprint for name, check in config.checks.items()}
         self.instruments.know_channels(
             (receiver.name, channel) for receiver in config.receivers.values() for channel in receiver.channels
@@ -179,66 +187,32 @@ class Daemon:
         self.instruments.reload_success_timestamp.set(self.clock.now())
         configure(config.log, config.redactor)
 
-    async def reload(self) -> str:
-        """Load the configuration anew and take it over as a whole. Raises ``Refused`` with all that is wrong."""
-        async with self.reloading:
-            self.loaded = self.seen = look_at(self.config.files)
-            try:
-                config = await load_in_child(self.paths, self.config)
-            except ConfigError as error:
-                raise self._refuse([str(problem) for problem in error.problems]) from None
-            changes = await self._apply(config)
-            self.problem = ""
-            self.loaded = self.seen = look_at(config.files)
-            self._look_at_config()
-            log.info("reloaded", checks=len(config.checks), changes=str(changes))
-            return f"reloaded: {changes}"
-
-    def _refuse(self, problems: list[str]) -> Refused:
-        for problem in problems:
-            log.error("the configuration is invalid; the old one runs on", problem=problem)
-        more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
-        self.problem = f"the changed configuration is invalid, and the old one runs on: {problems[0]}{more}"
-        self.instruments.reload_successful.set(0)
-        self._look_at_config()
-        return Refused("the configuration is invalid; the old one runs on", problems, status=422)
-
-    def _look_at_config(self) -> None:
-        """Tell at once, not on the next slot."""
-        self.dispatch.spawn(self.dispatch.run_now(self.state.checks[CONFIG]), CONFIG)
-
     async def _apply(self, config: Config) -> Changes:
-        for setting in ("store", "control", "web"):
+        for setting in ("store", "control", "web", "stall_limit"):
             if getattr(config, setting) != getattr(self.config, setting):
                 log.warning("this change takes effect at the next start only", setting=setting)
+        self.drills.adopt(config.drills)
         changes = self.roster.compare(self._all_checks(config))
         await self.roster.withdraw(changes)
         self._adopt(config)
-        self.outbox.reload(_channels(config))
+        self.outbox.reload(_channels(config), _ways_to(config, FALLBACK))
         await self.roster.enlist(changes)
         return changes
 
-    def _look(self) -> None:
-        """Reload when a file has changed, and has stopped changing."""
-        if monotonic() - self.looked_at < LOOK_EVERY or self.reloading.locked():
-            return
-        self.looked_at = monotonic()
-        before, self.seen = self.seen, look_at(self.config.files)
-        if self.seen != self.loaded and self.seen == before:
-            self.reload_soon()
-
-    def reload_soon(self) -> None:
-        """Reload beside everything else; what is wrong is logged and told."""
-        self.dispatch.spawn(self._reload_quietly(), "reload")
-
-    async def _reload_quietly(self) -> None:
-        with suppress(Refused):
-            await self.reload()
+    def _tick(self) -> None:
+        self.deadman.tick()
+        self.drills.tick()
+        self.reloader.look()
 
     # --- what others ask -----------------------------------------------------------------------------------------
 
+    async def reload(self) -> str:
+        """Load the configuration anew. Raises ``Refused`` with all that is wrong with it."""
+        return await self.reloader.reload()
+
     async def run_now(self, name: str) -> dict[str, Any]:
         """Run a check out of turn and return how it stands then; one in quarantine gets another chance."""
+        self.reloader.refuse_at_the_end()
         live = self.state.checks.get(name)
         if live is None:
             raise Refused(f"there is no check {name}", status=404)
@@ -248,6 +222,15 @@ class Daemon:
             raise Refused(f"{name} is running already")
         return describe(live, self.scheduler.next_run(name), self.redact)
 
+    async def replay(self, delivery: str) -> str:
+        """Send a delivery once more, under the same id."""
+        self.reloader.refuse_at_the_end()
+        try:
+            again = await self.outbox.replay(delivery)
+        except (LookupError, StoreFailed) as error:
+            raise Refused(self.redact(str(error))) from None
+        return f"{again.event.kind} of {again.event.check} goes out to {again.address.channel} once more"
+
     def status(self) -> dict[str, Any]:
         """Return how things stand, in short."""
         checks = [
@@ -255,8 +238,9 @@ class Daemon:
         ]
         return {
             "ready": not self.not_ready,
-            "config_problem": self.problem,
+            "config_problem": self.reloader.problem,
             "store_problem": self.store.failing,
+            "watchdog_problem": self.deadman.trouble,
             "outbox_pending": sum(backlog.pending for backlog in self.outbox.backlogs(self.clock.now())),
             "checks": checks,
         }
@@ -269,14 +253,12 @@ class Daemon:
             unhealthy=self._why_unhealthy,
             unready=lambda: self.not_ready,
             next_run=self.scheduler.next_run,
+            ask=self.store.ask,
         )
 
     def _why_unhealthy(self) -> str:
         silent = monotonic() - self.ticker.beat
         return f"the ticker has been silent for {silent:.0f} s" if silent > SILENT_TICKER else ""
-
-    def _count_notification(self, address: Address, outcome: str) -> None:
-        self.instruments.notifications.labels(address.receiver, address.channel, outcome).inc()
 
     def _backlogs(self) -> Iterable[Backlog]:
         return self.outbox.backlogs(self.clock.now())
@@ -284,3 +266,8 @@ class Daemon:
 
 def _channels(config: Config) -> dict[str, Channel]:
     return {name: channel for receiver in config.receivers.values() for name, channel in receiver.channels.items()}
+
+
+def _ways_to(config: Config, receiver: str) -> tuple[Address, ...]:
+    channels = config.receivers[receiver].channels if receiver in config.receivers else {}
+    return tuple(Address(receiver, name, to) for name, way in channels.items() for to in way.recipients())

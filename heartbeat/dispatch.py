@@ -4,20 +4,26 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine
-from typing import Any
+from contextlib import suppress
+from typing import Any, TypeVar
 
 import structlog
 
+from heartbeat.clock import PAUSE
 from heartbeat.core.model import Reason, Verdict
 from heartbeat.core.schedule import Interval, skipped_slots, slot_at
-from heartbeat.line import Line, run_slot
+from heartbeat.line import Line, record_again, run_slot
 from heartbeat.metrics.instruments import Instruments
 from heartbeat.state import Live, State
 
+T = TypeVar("T")
 log = structlog.get_logger()
 
 EARLY = 0.5
 """Seconds that a slot may lie ahead of the steady clock; one further ahead comes from a wall clock that was stepped."""
+
+FAREWELL = 1.0
+"""Seconds at the end for what the store could not take before."""
 
 
 class Dispatch:
@@ -32,14 +38,16 @@ class Dispatch:
         self.late = 0.0
         """How late the latest run started, in seconds."""
         self.overloaded_at: float | None = None
+        self.awake_since = 0.0
+        """When we last went on after a standstill; that slots before it are late is not our fault."""
 
     def fire(self, name: str, slot: float) -> None:
         """Start the run of a slot, or count why there is none."""
         live, now = self.state.checks.get(name), self.line.clock.now()
-        if live is None or slot > now + EARLY:
+        if live is None or slot > now + EARLY or self.line.closing.is_set():
             return
-        self.late = max(0.0, now - slot)
-        self.instruments.lateness.observe(self.late)
+        self.late = max(0.0, now - max(slot, self.awake_since))
+        self.instruments.lateness.observe(max(0.0, now - slot))
         slot = self._skip_to_latest(live, slot, now)
         if name in self.line.running:
             self.miss(live, Reason.BUSY)
@@ -47,13 +55,13 @@ class Dispatch:
             self.overloaded_at = now
             self.miss(live, Reason.OVERLOAD)
         else:
-            self.spawn(run_slot(self.line, live, slot), name)
+            _ = self._start(live, slot)
 
     async def run_now(self, live: Live) -> Verdict | None:
-        """Run a check out of turn; None where it is running already."""
+        """Run a check out of turn, to the end also when nobody waits any more; None where it is running already."""
         if live.config.name in self.line.running:
             return None
-        return await run_slot(self.line, live, self.line.clock.now())
+        return await asyncio.shield(self._start(live, self.line.clock.now()))
 
     def miss(self, live: Live, reason: Reason, count: int = 1) -> None:
         """Count runs that did not take place."""
@@ -63,17 +71,40 @@ class Dispatch:
 
     def spawn(self, work: Coroutine[Any, Any, object], name: str) -> None:
         """Let something happen beside everything else; what it raises is a mistake of ours, and logged as one."""
-        task = asyncio.get_running_loop().create_task(work, name=f"line {name}")
-        self.tasks.add(task)
-        task.add_done_callback(self._end)
+        _ = self._hold(work, name)
+
+    def wake(self) -> None:
+        """Go on after the machine slept, or the process was stopped: what is late now is late for that."""
+        self.late, self.awake_since = 0.0, self.line.clock.now()
+
+    def shift(self, seconds: float) -> None:
+        """Move all times that are held, after a step of the wall clock."""
+        self.awake_since += seconds
+        if self.overloaded_at is not None:
+            self.overloaded_at += seconds
 
     async def drain(self, grace: float) -> None:
-        """Wait for what is under way, at most ``grace`` seconds, then give it up."""
+        """Begin nothing new, and wait for what is under way, at most ``grace`` seconds; then give it up."""
+        self.line.closing.set()
         if self.tasks:
             _, late = await asyncio.wait(set(self.tasks), timeout=grace)
             for task in late:
                 task.cancel()
             await asyncio.gather(*late, return_exceptions=True)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(FAREWELL):
+                await record_again(self.line)
+
+    def _start(self, live: Live, slot: float) -> asyncio.Task[Verdict]:
+        name = live.config.name
+        self.line.running.add(name)  # at once: at this very moment others may be due, or ask for the same
+        return self._hold(run_slot(self.line, live, slot), name)
+
+    def _hold(self, work: Coroutine[Any, Any, T], name: str) -> asyncio.Task[T]:
+        task = asyncio.get_running_loop().create_task(work, name=f"line {name}")
+        self.tasks.add(task)
+        task.add_done_callback(self._end)
+        return task
 
     def _skip_to_latest(self, live: Live, slot: float, now: float) -> float:
         schedule = live.config.schedule
@@ -82,12 +113,12 @@ class Dispatch:
         skipped = skipped_slots(live.config.name, schedule.seconds, slot, now)
         if not skipped:
             return slot
-        self.miss(live, Reason.LATE, skipped)
+        was_stopped = slot < self.awake_since or self.line.clock.since_tick() > PAUSE
+        self.miss(live, Reason.PAUSED if was_stopped else Reason.LATE, skipped)
         return slot_at(live.config.name, schedule.seconds, now)
 
     def _end(self, task: asyncio.Task[Any]) -> None:
         self.tasks.discard(task)
         if not task.cancelled() and (error := task.exception()):
             name = task.get_name().removeprefix("line ")
-            self.line.running.discard(name)
             log.critical("a run broke inside the daemon; please report this", check=name, exc_info=error)

@@ -18,7 +18,7 @@ from typing import Any
 
 from heartbeat.check import CheckBroken, CheckFailed
 from heartbeat.core.model import BROKEN_REASONS, Outcome, Reason
-from heartbeat.core.text import plain
+from heartbeat.core.text import plain, words_of
 
 DETAIL_CHARACTERS = 300
 PLUGIN_MODULES = "heartbeat_checks."
@@ -181,7 +181,10 @@ def sort_fault(error: BaseException, *, has_route: Callable[[], bool] = has_rout
     A group counts as its worst known leaf. What is not in the table is sorted by the error beneath it (its cause),
     unless it is a plain programming mistake; what nobody knows is ``error/plugin``, with its type and place.
     """
-    found = _sort(error, has_route, DEPTH)
+    try:
+        found = _sort(error, has_route, DEPTH)
+    except Exception:  # noqa: BLE001 - its words and attributes are the plugin's code too, and may raise in their turn
+        found = None
     return found or Fault(Outcome.ERROR, Reason.PLUGIN, f"the plugin raised {_describe(error)}{_place(error)}")
 
 
@@ -232,7 +235,7 @@ def _is_adrift(error: BaseException) -> bool:
 
 
 def _describe(error: BaseException) -> str:
-    return f"{type(error).__qualname__}: {plain(str(error), DETAIL_CHARACTERS)}".rstrip(": ")
+    return f"{plain(type(error).__qualname__, 80)}: {plain(words_of(error), DETAIL_CHARACTERS)}".rstrip(": ")
 
 
 def _place(error: BaseException) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from os import urandom
 from typing import Any
@@ -20,6 +21,7 @@ from heartbeat.core.decide import decide
 from heartbeat.core.limits import judge
 from heartbeat.core.model import Address, DeliveryState, Event, Kind, Result, Run, Verdict
 from heartbeat.core.status import Removal, Status, Tick, advance, is_steady, needs_recheck
+from heartbeat.crash import crash_point
 from heartbeat.outbox import Outbox
 from heartbeat.runner import Workshop, run_check
 from heartbeat.state import Live
@@ -44,31 +46,58 @@ class Line:
     location: str = ""
     buckets: tuple[float, ...] = ()
     running: set[str] = field(default_factory=set)
-    """Names of the checks whose plugin is at work, past its deadline or not."""
+    """Names of the checks whose plugin is at work, past its deadline or not; a rename moves them."""
+    closing: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set when the daemon comes to its end: nothing new begins."""
     unrecorded: deque[Entry] = field(default_factory=lambda: deque(maxlen=UNRECORDED_AT_MOST))
 
 
 async def run_slot(line: Line, live: Live, slot: float, attempt: int = 0) -> Verdict:
     """Run a check for a slot, and again soon where its policy asks for a second look. Returns the last verdict."""
     config = live.config
-    line.running.add(config.name)
     run = Run(f"run_{urandom(8).hex()}", config.name, slot, attempt, line.clock.now(), config.timeout)
     with structlog.contextvars.bound_contextvars(run=run.id):
-        finished = await run_check(config.check, run, line.workshop)
-        result, before = finished.result, live.status
+        result = await perform(line, live, run)
+        before = live.status
         verdict = judge(run, result, config.limits, line.clock.now())
         status, events = advance(before, verdict, config.policy, verdict.at)
-        if live.retired or live.config is not config:  # changed while it ran: recorded, but decides nothing any more
+        outdated = live.retired or live.config is not config
+        if outdated:  # changed while it ran: recorded, but decides nothing any more
             status, events = before, ()
         live.observe(verdict, result, status, line.buckets)
-        release(line, config.name, finished.leftover)
         log_run(verdict, result)
-        await tell(line, live, Entry(run, result, verdict, changed(before, status, verdict)), events)
-    if live.config is config and not live.retired and needs_recheck(status, verdict, config.policy):
-        await asyncio.sleep(config.policy.recheck or 0.0)
-        if config.name not in line.running and not live.retired:
+        news = None if outdated else changed(before, status, verdict)
+        await tell(line, live, Entry(run, result, verdict, news), events)
+    if not outdated and needs_recheck(status, verdict, config.policy):
+        await pause(line, config.policy.recheck or 0.0)
+        if may_recheck(line, live, config, run):
             return await run_slot(line, live, slot, attempt + 1)
     return verdict
+
+
+async def perform(line: Line, live: Live, run: Run) -> Result:
+    """Let the plugin do its work. Its check is busy until all of it has ended, also what goes on past the deadline."""
+    line.running.add(run.check)
+    try:
+        finished = await run_check(live.config.check, run, line.workshop)
+    except Exception:  # a mistake of ours; it must not keep the check busy for ever
+        release(line, live, None)
+        raise
+    release(line, live, finished.leftover)
+    return finished.result
+
+
+async def pause(line: Line, seconds: float) -> None:
+    """Wait before a second look, but not past the end of the daemon."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await line.closing.wait()
+
+
+def may_recheck(line: Line, live: Live, config: CheckConfig, run: Run) -> bool:
+    """Say whether a run is still the last word on a check that is as it was."""
+    as_it_was = live.config is config and not live.retired
+    return as_it_was and live.run is run and config.name not in line.running and not line.closing.is_set()
 
 
 async def take_tick(line: Line, live: Live) -> None:
@@ -97,10 +126,10 @@ async def tell(line: Line, live: Live, entry: Entry, events: tuple[Event, ...]) 
     context = describe(live.config, line.location)
     told = tuple(replace(event, result=entry.result, context=context) for event in events)
     ways_out = line.ways_out(live.config) if told else ()
-    deliveries = tuple(delivery for event in told for delivery in decide(event, ways_out, event.at))
-    for event in told:
-        log_event(event)
-    entry = replace(entry, events=told, deliveries=deliveries)
+    deliveries = line.outbox.assign(delivery for event in told for delivery in decide(event, ways_out, event.at))
+    if told:
+        crash_point("after_assign")
+    entry = replace(entry, events=told, deliveries=deliveries, steady_at=line.clock.steady())
     pending = tuple(delivery for delivery in deliveries if delivery.state is DeliveryState.PENDING)
     committed = line.store.write(entry)
     try:
@@ -111,7 +140,11 @@ async def tell(line: Line, live: Live, entry: Entry, events: tuple[Event, ...]) 
         line.unrecorded.append(entry)
         line.outbox.accept(pending, volatile=True)
     else:
+        if told:
+            crash_point("after_commit")
         line.outbox.accept(pending)
+    for event in told:  # only now: what the log says was raised survives a crash
+        log_event(event)
 
 
 async def record_again(line: Line) -> None:
@@ -120,7 +153,7 @@ async def record_again(line: Line) -> None:
     An entry that is refused while the store is well goes to the end: it must not hold up the others.
     """
     for _ in range(len(line.unrecorded)):
-        if line.store.failing:
+        if line.store.failing or not line.unrecorded:  # a slow store may have called for us twice
             return
         entry = line.unrecorded.popleft()
         try:
@@ -135,12 +168,12 @@ def changed(before: Status, after: Status, verdict: Verdict) -> Status | None:
     return None if is_steady(before, after, verdict) else after
 
 
-def release(line: Line, name: str, leftover: asyncio.Future[Any] | None) -> None:
-    """Let the next slot come: now, or when what is left of the plugin has ended."""
+def release(line: Line, live: Live, leftover: asyncio.Future[Any] | None) -> None:
+    """Let the next slot come: now, or when what is left of the plugin has ended; by then it may have a new name."""
     if leftover is None:
-        line.running.discard(name)
+        line.running.discard(live.config.name)
     else:
-        leftover.add_done_callback(lambda _: line.running.discard(name))
+        leftover.add_done_callback(lambda _: line.running.discard(live.config.name))
 
 
 def describe(config: CheckConfig, location: str) -> dict[str, Any]:

@@ -23,6 +23,7 @@ import structlog
 from structlog.dev import ConsoleRenderer, plain_traceback
 
 from heartbeat.config.model import Log
+from heartbeat.core.text import cut
 from heartbeat.redaction import Redactor
 
 LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40, "critical": 50}
@@ -157,8 +158,8 @@ class PrintCapture(io.TextIOBase):
         self._runs.move_to_end(run)
         if len(self._runs) > PRINTING_RUNS:
             self._runs.popitem(last=False)
-        *lines, rest = (printed.rest + whole[: LINES_PER_RUN * LINE_CHARACTERS]).split("\n")
-        printed.rest = rest[:LINE_CHARACTERS]
+        *lines, rest = (printed.rest + cut(whole, LINES_PER_RUN * LINE_CHARACTERS)).split("\n")
+        printed.rest = cut(rest, LINE_CHARACTERS)
         for line in lines:
             self._tell(printed, line)
         return len(text)
@@ -166,7 +167,7 @@ class PrintCapture(io.TextIOBase):
     def _tell(self, printed: _Printed, line: str) -> None:
         printed.lines += 1
         if printed.lines <= LINES_PER_RUN:
-            self._log.debug("a plugin printed", text=line[:LINE_CHARACTERS])
+            self._log.debug("a plugin printed", text=cut(line, LINE_CHARACTERS))
         elif printed.lines == LINES_PER_RUN + 1:
             self._log.debug("a plugin printed more than is logged", lines=LINES_PER_RUN)
 

@@ -7,6 +7,7 @@ waits for it, not even the end of the process. (The standard library's executor 
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 from collections.abc import Callable
 from contextlib import suppress
@@ -39,6 +40,7 @@ class Pool:
         self._threads = threads
         self._stuck_at_most = stuck_at_most
         self._calls: SimpleQueue[Call] = SimpleQueue()
+        self._process = os.getpid()
         self._idle = 0
         self.busy = 0
         self.stuck = 0
@@ -49,11 +51,11 @@ class Pool:
             raise PoolExhausted(f"all {self._threads} threads for plugins are taken, and {self.stuck} more hang")
         loop = asyncio.get_running_loop()
         call = Call(function, loop.create_future(), loop.create_future())
-        self.busy += 1
         if self._idle:
             self._idle -= 1
         else:
-            threading.Thread(target=self._work, args=(loop,), name="heartbeat-plugin", daemon=True).start()
+            self._hire(loop)
+        self.busy += 1
         self._calls.put(call)
         return call
 
@@ -63,6 +65,12 @@ class Pool:
             call.given_up = True
             self.stuck += 1
 
+    def _hire(self, loop: asyncio.AbstractEventLoop) -> None:
+        try:
+            threading.Thread(target=self._work, args=(loop,), name="heartbeat-plugin", daemon=True).start()
+        except RuntimeError as error:  # the machine, or the container's limit of processes, has none left
+            raise PoolExhausted(f"no thread for the plugin: {error}") from error
+
     def _work(self, loop: asyncio.AbstractEventLoop) -> None:
         while True:
             call = self._calls.get()
@@ -71,6 +79,8 @@ class Pool:
                 value = call.function()
             except BaseException as raised:  # noqa: BLE001 - a thread has nobody above it: the runner sorts what came
                 error = raised
+            if os.getpid() != self._process:  # the plugin forked, and this is the child: it has no loop to go back to
+                os._exit(0)
             with suppress(RuntimeError):  # the loop is closed: the daemon has gone, and nobody waits
                 loop.call_soon_threadsafe(self._finish, call, value, error)
             del call, value, error
@@ -80,7 +90,7 @@ class Pool:
         self._idle += 1
         self.stuck -= call.given_up
         call.ended.set_result(None)
-        if call.outcome.done():
+        if call.given_up or call.outcome.done():  # nobody asks any more
             return
         if error is None:
             call.outcome.set_result(value)

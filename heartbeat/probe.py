@@ -9,6 +9,8 @@ from math import isfinite
 from time import perf_counter
 from typing import TYPE_CHECKING
 
+from heartbeat.core.text import cut
+
 if TYPE_CHECKING:
     import httpx
 
@@ -97,7 +99,7 @@ class Probe:
         if not callable(text):
             whole = str(text)
             text = whole if len(whole) <= EVIDENCE_CHARACTERS else whole[:EVIDENCE_CHARACTERS] + "…"
-        self.evidence[str(name)[:64]] = text
+        self.evidence[cut(str(name), 64)] = text
 
     @property
     def http(self) -> httpx.AsyncClient:

@@ -6,9 +6,10 @@ import re
 from base64 import b64encode
 from collections.abc import Iterable
 from functools import lru_cache
+from html import escape
 from html.entities import codepoint2name
 from json import dumps
-from urllib.parse import quote
+from urllib.parse import parse_qsl, quote, quote_plus, urlsplit
 
 import re2
 
@@ -20,6 +21,11 @@ LINE_MINIMUM = 16
 """Lines of a longer secret (a key in PEM) are secrets of their own from this many characters on."""
 MEMORY = 64 << 20
 """Bytes that the compiled pattern may take; RE2 starts its tables anew where they would grow beyond."""
+CUT = "…"
+"""What a text was shortened at: the beginning of a secret may stand before it."""
+STUMP = 6
+"""The shortest beginning of a secret that is redacted where the text was cut."""
+STUMP_MOST = 8192
 DEPTH = 32
 """Data that nests deeper is cut: it may well contain itself."""
 
@@ -94,8 +100,25 @@ class _Finder:
         self._marker = "<redacted:(?:" + "|".join(sorted(map(re.escape, secrets), reverse=True)) + ")>"
         self._patterns = [(_forms(part), name) for part, name in named]
         self._pattern = _compile("|".join([self._marker, *(pattern for pattern, _ in self._patterns)]))
+        self._spelled = [(text[:STUMP_MOST], name) for part, name in named for text in _written_out(part)]
 
     def replace(self, text: str) -> str:
+        """Replace whole secrets, then what is left of those that were cut."""
+        clean = self._replace_whole(text)
+        if CUT not in clean:
+            return clean
+        *cut, last = clean.split(CUT)
+        return CUT.join([*map(self._without_stump, cut), last])
+
+    def _without_stump(self, text: str) -> str:
+        """Return a text that was cut at its end without the beginning of a secret there."""
+        if text.endswith(">") and _compile_once(self._marker + "$").search(text):
+            return text
+        stumps = ((_stump(text, spelled), name) for spelled, name in self._spelled)
+        longest, name = max(stumps, default=(0, ""))
+        return f"{text[:-longest]}<redacted:{name}>" if longest else text
+
+    def _replace_whole(self, text: str) -> str:
         try:
             found = self._pattern.search(text)
         except UnicodeEncodeError:  # lone surrogates, from bytes that were no UTF-8
@@ -132,13 +155,46 @@ def _parts(value: str) -> Iterable[str]:
     lines = value.splitlines()
     if len(lines) > 1:
         yield from (line for line in map(str.strip, lines) if len(line) >= LINE_MINIMUM and line[:5] != "-----")
+    elif "://" in value:
+        yield from _parts_of_url(value)
+
+
+def _parts_of_url(value: str) -> Iterable[str]:
+    """Yield what is likely to be secret in a secret URL: messages show the host, and may show pieces of the rest."""
+    try:
+        url = urlsplit(value)
+        found = [url.path, f"{url.path}?{url.query}", url.query, url.password or ""]
+    except ValueError:
+        return
+    found += [*url.path.split("/"), *(text for _, text in parse_qsl(url.query, errors="replace"))]
+    yield from (part for part in dict.fromkeys(found) if len(part) >= LINE_MINIMUM)
 
 
 def _forms(value: str) -> str:
     """Return a pattern for the value in all its forms."""
-    raw = value.encode()
+    raws = dict.fromkeys(text.encode() for text in (value, dumps(value)[1:-1], dumps(value, ensure_ascii=False)[1:-1]))
     spelled = "".join(map(_spellings, value))
-    return "|".join([spelled, f"(?i:{raw.hex()})", *(_base64(raw, offset) for offset in range(3))])
+    encoded = (pattern for raw in raws for pattern in (f"(?i:{raw.hex()})", *(_base64(raw, n) for n in range(3))))
+    return "|".join([spelled, *encoded])
+
+
+def _written_out(value: str) -> Iterable[str]:
+    """Return the usual spellings of a value, to find a beginning of one where a text was cut."""
+    raw = value.encode()
+    escaped = (value, dumps(value)[1:-1], dumps(value, ensure_ascii=False)[1:-1], repr(value)[1:-1], escape(value))
+    percent = (quote(value), quote(value, safe=""), quote_plus(value))
+    base64 = (b64encode(bytes(n) + raw)[-(-n * 8 // 6) :].decode() for n in range(3))
+    return dict.fromkeys((*escaped, *percent, raw.hex(), *base64))
+
+
+def _stump(text: str, spelled: str) -> int:
+    """Return how many characters at the end of the text are the beginning of what is spelled; 0 where too few are."""
+    at = text.find(spelled[:STUMP], max(0, len(text) - len(spelled)))
+    while at >= 0:
+        if spelled.startswith(text[at:]):
+            return len(text) - at
+        at = text.find(spelled[:STUMP], at + 1)
+    return 0
 
 
 @lru_cache(maxsize=4096)
@@ -159,7 +215,7 @@ def _spellings(char: str) -> str:
         spelled.add(r"\+")
     if char == "'":  # both ways in which a quote leaves its quotes in a shell
         spelled |= {r"'\\''", "'\"'\"'"}
-    return rf"\\*(?:{'|'.join(sorted(spelled, key=len, reverse=True))})"
+    return rf"(?:\\|%(?:25)?5[cC])*(?:{'|'.join(sorted(spelled, key=len, reverse=True))})"
 
 
 def _escapes(char: str) -> Iterable[str]:

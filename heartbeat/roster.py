@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +17,7 @@ from heartbeat.core.status import FRESH, Status
 from heartbeat.line import Line, take_removal
 from heartbeat.scheduler import Scheduler
 from heartbeat.state import Live, State
-from heartbeat.store import Snapshot, StoreFailed
+from heartbeat.store import Recorded, Snapshot, StoreFailed
 
 log = structlog.get_logger()
 
@@ -43,11 +43,11 @@ class Changes:
 
 def compare(old: Mapping[str, CheckConfig], new: Mapping[str, CheckConfig]) -> Changes:
     """Return what has to be done to get from the old checks to the new ones."""
-    renamed = {
-        config.name: config.was
-        for config in new.values()
-        if config.was and config.name not in old and config.was in old and config.was not in new
-    }
+    heirs: dict[str, str] = {}
+    for config in new.values():
+        if config.name not in old and config.was in old and config.was not in new:
+            heirs.setdefault(config.was, config.name)
+    renamed = {name: was for was, name in heirs.items()}
     gone = set(old) - set(new) - set(renamed.values())
     return Changes(
         added=tuple(config for name, config in new.items() if name not in old and name not in renamed),
@@ -65,7 +65,7 @@ class Roster:
         self._state = state
         self._scheduler = scheduler
 
-    async def take_over(self, checks: Iterable[CheckConfig], past: Snapshot, notify: tuple[str, ...]) -> None:
+    async def take_over(self, checks: Collection[CheckConfig], past: Snapshot, notify: tuple[str, ...]) -> None:
         """Go on where the last life of the daemon ended.
 
         What was open of checks that are gone is withdrawn, told to the receivers in ``notify``: who was told of them
@@ -73,14 +73,16 @@ class Roster:
         """
         for sentence in past.unreadable:
             log.error("not taken over", error=sentence)
-        statuses = dict(past.statuses)
+        statuses, inherited = dict(past.statuses), {check.was for check in checks}
         for check in checks:
+            last = past.last.get(check.name)
             if check.name not in statuses and check.was in statuses:
-                statuses[check.name] = statuses.pop(check.was)
+                statuses[check.name], last = statuses.pop(check.was), past.last.get(check.was)
                 await self._recorded(self._line.store.rename(check.was, check.name))
-            self._add(check, statuses.pop(check.name, None), past)
+            self._add(check, statuses.pop(check.name, None), last)
         for name, status in statuses.items():
-            await take_removal(self._line, Live(_gone(name, notify), status))
+            if name not in inherited:  # a rename that the store could not take: the check goes on under its new name
+                await take_removal(self._line, Live(_gone(name, notify), status))
             await self._recorded(self._line.store.forget(name))
 
     def compare(self, checks: Iterable[CheckConfig]) -> Changes:
@@ -90,21 +92,17 @@ class Roster:
 
     async def withdraw(self, changes: Changes) -> None:
         """Let go of what was removed; under the old configuration, which knows whom to tell."""
-        for name in changes.removed:
-            self._scheduler.drop(name)
-            await take_removal(self._line, self._state.checks.pop(name))
-            await self._recorded(self._line.store.forget(name))
+        await asyncio.gather(*(self._withdraw(name) for name in changes.removed))
 
     async def enlist(self, changes: Changes) -> None:
-        """Take in what was renamed, changed and added."""
-        for new, old in changes.renamed.items():
-            self._state.checks[new] = self._state.checks.pop(old)
-            self._scheduler.drop(old)
-            await self._recorded(self._line.store.rename(old, new))
+        """Take in what was renamed, changed and added: all of it in one step of the loop, and only then wait."""
+        renamed = [self._rename(old, new) for new, old in changes.renamed.items()]
         for check in changes.changed:
             self.change(self._state.checks[check.name], check, replan=check.name in changes.renamed)
         for check in changes.added:
             self._add(check)
+        for done in renamed:
+            await self._recorded(done)
 
     def change(self, live: Live, check: CheckConfig, *, replan: bool = False) -> None:
         """Let a check go on with its status and history under changed settings."""
@@ -114,9 +112,22 @@ class Roster:
         if replan:
             self._scheduler.plan(check.name, check.schedule, is_new=False)
 
-    def _add(self, check: CheckConfig, status: Status | None = None, past: Snapshot | None = None) -> None:
+    async def _withdraw(self, name: str) -> None:
+        self._scheduler.drop(name)
+        await take_removal(self._line, self._state.checks.pop(name))
+        await self._recorded(self._line.store.forget(name))
+
+    def _rename(self, old: str, new: str) -> asyncio.Future[None]:
+        self._state.checks[new] = self._state.checks.pop(old)
+        self._scheduler.drop(old)
+        if old in self._line.running:
+            self._line.running.remove(old)
+            self._line.running.add(new)
+        return self._line.store.rename(old, new)
+
+    def _add(self, check: CheckConfig, status: Status | None = None, last: Recorded | None = None) -> None:
         live = self._state.checks[check.name] = Live(check, status or FRESH)
-        if past and (last := past.last.get(check.name)):
+        if last:
             live.restore(last.run, last.result, last.verdict)
         self._scheduler.plan(check.name, check.schedule, is_new=live.run is None)
 

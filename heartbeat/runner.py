@@ -7,6 +7,7 @@ at its deadline all the same; what of it goes on is handed back as ``leftover``,
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar, copy_context
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from typing import Any
 from heartbeat.check import Check, CheckBroken
 from heartbeat.core.limits import show
 from heartbeat.core.model import NOTHING, Outcome, Reason, Result, Run
-from heartbeat.core.text import block, plain
+from heartbeat.core.text import block, cut, plain, words_of
 from heartbeat.faults import Fault, sort_fault
 from heartbeat.lag import LagMeter
 from heartbeat.pool import Pool, PoolExhausted
@@ -27,6 +28,8 @@ from heartbeat.probe import EVIDENCE_CHARACTERS, Probe
 CANCEL_GRACE = 0.2
 """Seconds that a plugin has for its own tidying after its deadline, before it counts as left over."""
 SENTENCE_CHARACTERS = 500
+ROOM = 4
+"""How many times as much text is looked through for secrets as is shown in the end."""
 
 CURRENT: ContextVar[str] = ContextVar("heartbeat_check", default="")
 """The name of the check whose code runs, in its task and its thread; empty elsewhere."""
@@ -97,10 +100,14 @@ def _is_async(kind: type[Check]) -> bool:
 
 async def _run_here(check: Check, probe: Probe) -> Any:
     CURRENT.set(probe.check)
+    process = os.getpid()
     try:
         return await check.run(probe)
     except (KeyboardInterrupt, SystemExit, GeneratorExit) as error:  # these would end the loop, not the run
         raise RuntimeError(f"the plugin raised {type(error).__name__}") from error
+    finally:
+        if os.getpid() != process:  # the plugin forked, and this is the child: it must not go on as a second daemon
+            os._exit(0)
 
 
 def _find_fault(outcome: asyncio.Future[Any], probe: Probe, timeout: float, duration: float) -> Fault | None:
@@ -146,7 +153,7 @@ def _conclude(probe: Probe, fault: Fault | None, duration: float, lag: float, re
         )
 
     def tell(text: str | None) -> str | None:
-        return None if text is None else plain(redact(text), SENTENCE_CHARACTERS)
+        return None if text is None else plain(redact(cut(text, ROOM * SENTENCE_CHARACTERS)), SENTENCE_CHARACTERS)
 
     return Result(
         fault.outcome,
@@ -166,11 +173,16 @@ def _conclude(probe: Probe, fault: Fault | None, duration: float, lag: float, re
 def _build_evidence(notes: Mapping[str, object], redact: Callable[[str], str]) -> Mapping[str, str]:
     if not notes:
         return NOTHING
-    return {plain(name, 64): block(redact(_evidence_text(note)), EVIDENCE_CHARACTERS) for name, note in notes.items()}
+    return {
+        plain(redact(name), 64): block(
+            redact(cut(_evidence_text(note), ROOM * EVIDENCE_CHARACTERS)), EVIDENCE_CHARACTERS
+        )
+        for name, note in notes.items()
+    }
 
 
 def _evidence_text(note: object) -> str:
     try:
         return str(note() if callable(note) else note)
     except Exception as error:  # noqa: BLE001 - evidence is the plugin's code too, and must not hide the failure itself
-        return f"(this evidence could not be built: {type(error).__name__}: {error})"
+        return f"(this evidence could not be built: {type(error).__name__}: {words_of(error)})"

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from time import time
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -78,6 +79,8 @@ class Scheduler:
             executors={"default": DirectExecutor(fire)},
             job_defaults={"misfire_grace_time": None, "coalesce": True},
         )
+        self.planned: dict[str, float] = {}
+        """When each check was planned, or planned anew: slots before that are not asked for."""
 
     def start(self) -> None:
         """Begin to fire."""
@@ -91,10 +94,12 @@ class Scheduler:
         """Plan a check, in place of what was planned for it. One that is new runs soon, others on their next slot."""
         trigger = SlotTrigger(name, schedule, is_new=is_new)
         self._scheduler.add_job(_nothing, trigger, id=name, name=name, replace_existing=True)
+        self.planned[name] = time()
 
     def drop(self, name: str) -> None:
         """Plan a check no more."""
         self._scheduler.remove_job(name)
+        self.planned.pop(name, None)
 
     def next_run(self, name: str) -> float | None:
         """Return when a check is due next."""
@@ -106,6 +111,7 @@ class Scheduler:
         now = datetime.now(UTC)
         for job in self._scheduler.get_jobs():
             job.modify(next_run_time=job.trigger.get_next_fire_time(now, now))
+        self.planned = dict.fromkeys(self.planned, now.timestamp())
 
 
 def _nothing() -> None:

@@ -28,6 +28,8 @@ class Live:
     missed: dict[Reason, int] = field(default_factory=dict)
     buckets: list[int] = field(default_factory=list)
     """Runs per duration bucket, not cumulated; the last one is beyond the largest bound."""
+    bounds: tuple[float, ...] | None = None
+    """Of the buckets, as they were when these runs were counted."""
     duration_sum: float = 0.0
     retired: bool = False
     """Taken out of the configuration: a run that is still under way decides nothing any more."""
@@ -42,8 +44,8 @@ class Live:
         """Take in a run: its result, the status after it, and the bucket (upper bounds in seconds) of its duration."""
         self.run, self.result, self.verdict, self.status = verdict.run, result, verdict, status
         self.runs[verdict.outcome] += 1
-        if len(self.buckets) != len(bounds) + 1:  # the first run, or other buckets after a reload
-            self.buckets, self.duration_sum = [0] * (len(bounds) + 1), 0.0
+        if self.bounds != bounds:  # the first run, or other buckets after a reload
+            self.bounds, self.buckets, self.duration_sum = bounds, [0] * (len(bounds) + 1), 0.0
         self.buckets[bisect_left(bounds, result.duration)] += 1
         self.duration_sum += result.duration
         self.last_run = verdict.at

@@ -60,7 +60,10 @@ class Ticker:
         if change.kind is Jump.STEP:
             for live in self._dispatch.state.checks.values():
                 live.shift(change.seconds)
+            self._dispatch.shift(change.seconds)
             self._scheduler.rearm()
+        else:
+            self._dispatch.wake()
 
     def _remind(self, now: float) -> None:
         for name, live in self._dispatch.state.checks.items():

@@ -51,9 +51,12 @@ class Watchdog:
         self._stopped.set()
 
     def _watch(self) -> None:
-        reported = 0.0
+        reported, looked, resumed = 0.0, monotonic(), 0.0
         while not self._stopped.wait(min(SILENT, self._limit) / 4):
-            silent = monotonic() - self._lag.beat
+            before, looked = looked, monotonic()
+            if looked - before > self._limit / 2:  # this thread stood still, too: the whole process was stopped
+                resumed = looked
+            silent = looked - max(self._lag.beat, resumed)
             if silent >= self._limit:
                 self._end(silent)
             elif silent >= SILENT and reported != self._lag.beat:
@@ -63,9 +66,11 @@ class Watchdog:
     def _end(self, silent: float) -> None:
         culprit = self._culprit()
         log.critical("the loop is lost; exiting", seconds=round(silent, 1), check=culprit, stack=self._stack())
-        self._blame(culprit, f"held the main loop for {silent:.0f} s")
-        sys.stderr.flush()
-        really_exit(EXIT_STALLED)
+        try:
+            self._blame(culprit, f"held the main loop for {silent:.0f} s")
+            sys.stderr.flush()
+        finally:  # a full disk must not keep us here
+            really_exit(EXIT_STALLED)
 
     def _culprit(self) -> str:
         """Return the check whose task the loop is executing (a task is named after its check by the runner)."""
@@ -81,13 +86,25 @@ class Watchdog:
 really_exit = os._exit
 
 
+def end_forks(loop: asyncio.AbstractEventLoop) -> None:
+    """Let a child that a plugin forks end where it comes back to the loop: it would be a second daemon."""
+
+    def end() -> None:
+        if not loop.is_closed():
+            loop.call_soon(really_exit, 0)
+
+    os.register_at_fork(after_in_child=end)
+
+
 def guard_exit(blame: Blame) -> None:
     """Name the check that calls ``os._exit`` before the process ends. A forked child may end as it likes."""
     daemon = os.getpid()
 
     def exit_with_blame(status: int) -> None:
-        if os.getpid() == daemon and CURRENT.get():
-            blame(CURRENT.get(), f"ended the daemon with os._exit({status!r})")
-        really_exit(status)
+        try:
+            if os.getpid() == daemon and CURRENT.get():
+                blame(CURRENT.get(), f"ended the daemon with os._exit({status!r})")
+        finally:
+            really_exit(status)
 
     os._exit = exit_with_blame  # type: ignore[assignment]  # never returns, which a plain function cannot promise

@@ -21,7 +21,10 @@ PROGRAMS = {
     "buildah": "buildah",
     "debootstrap": "debootstrap",
     "faketime": "faketime",
+    "postfix": "postfix",
     "prometheus": "promtool",
+    "prometheus-alertmanager": "prometheus-alertmanager",
+    "strace": "strace",
 }
 """The Debian packages that tests may need, each with the program that tells whether it is there."""
 

@@ -37,6 +37,15 @@ def test_the_clock_is_steady_until_the_ticker_says_otherwise() -> None:
     assert clock.tick(0.0) == ()
 
 
+def test_it_knows_how_long_ago_it_ticked_also_after_a_sleep_of_the_machine() -> None:
+    readings = [START]
+    clock = Clock(lambda: readings[-1])
+    readings.append(later(wall=600.0, monotonic=1.0, boottime=600.0))
+    assert clock.since_tick() == 600.0
+    clock.tick(1.0)
+    assert clock.since_tick() == 0.0
+
+
 def test_many_small_steps_add_up_to_one() -> None:
     readings = [START]
     clock = Clock(lambda: readings[-1])

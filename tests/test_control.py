@@ -33,6 +33,10 @@ class Fake:
             raise Refused(f"no check is named {name}", status=404)
         return {"outcome": "ok"}
 
+    async def replay(self, delivery: str) -> str:
+        self.asked.append(delivery)
+        return "it goes out again"
+
     def status(self) -> Mapping[str, Any]:
         return {"checks": 2}
 
@@ -82,6 +86,11 @@ async def test_a_refused_reload_tells_all_problems(daemon: Fake, path: Path) -> 
 async def test_a_check_is_run_by_its_name(daemon: Fake, path: Path) -> None:
     assert await ask(path, "POST", "/checks/shop%2Fa%20b/run") == (200, {"outcome": "ok"})
     assert await ask(path, "POST", "/checks/nope/run") == (404, {"error": "no check is named nope", "problems": []})
+
+
+async def test_a_delivery_is_sent_again_by_its_id(daemon: Fake, path: Path) -> None:
+    assert await ask(path, "POST", "/deliveries/dlv_1/replay") == (200, {"message": "it goes out again"})
+    assert daemon.asked == ["dlv_1"]
 
 
 async def test_the_status_is_told(daemon: Fake, path: Path) -> None:

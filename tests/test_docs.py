@@ -170,7 +170,17 @@ def test_the_example_uses_every_bundled_type_and_every_channel() -> None:
     whole = yaml.safe_load(EXAMPLE.read_text())
     used = {key for check in whole["checks"].values() for key in check}
     assert set(discover().sources) <= used
-    assert {kind for receiver in whole["receivers"].values() for channel in receiver for kind in channel} == set(KINDS)
+    shown = {kind for receiver in whole["receivers"].values() for channel in receiver for kind in channel}
+    needs_an_extra = set(re.findall(r"# - ([a-z]+):.*heartbeat\[", EXAMPLE.read_text()))
+    assert shown | needs_an_extra == set(KINDS)
+    assert not shown & needs_an_extra
+
+
+def test_every_kind_of_channel_is_in_the_readme() -> None:
+    from heartbeat.channels.registry import KINDS
+
+    named = words([name for name, *_ in table(README, "channels")])
+    assert sorted(named) == sorted(KINDS)
 
 
 def test_every_option_of_the_example_has_a_comment_where_it_first_appears() -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator
 from importlib.metadata import EntryPoint, EntryPoints
@@ -8,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from heartbeat.check import Check
-from heartbeat.plugins import PluginError, Source, discover, load_type, source
+from heartbeat.plugins import PluginError, Source, discover, load_type, loading, source
 
 CHECK = "from heartbeat import Check\n\n\nclass {}(Check):\n    url: str = ''\n\n    async def run(self, probe): ...\n"
 
@@ -226,3 +227,22 @@ def test_an_installed_package_brings_types() -> None:
     assert load_type(sources["ldap"]) is Ldap
     with pytest.raises(PluginError, match="is no Check class"):
         load_type(sources["bad"])
+
+
+def test_a_plugin_whose_import_does_not_end_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loading, "IMPORT_SECONDS", 0.2)
+    (tmp_path / "slow.py").write_text("\nwhile True:\n    pass\n")
+
+    with pytest.raises(PluginError, match=r"slow.*still running after 0.2 s") as caught:
+        load_type(discover([tmp_path]).sources["slow"])
+    assert caught.value.line in (2, 3)
+
+
+def test_a_plugin_that_ends_the_process_when_imported_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "gone.py").write_text("import os\nos._exit(3)\n")
+    before = os._exit
+
+    with pytest.raises(PluginError, match=r"called os._exit\(3\)") as caught:
+        load_type(discover([tmp_path]).sources["gone"])
+    assert caught.value.line == 2
+    assert os._exit is before

@@ -188,3 +188,47 @@ def test_many_secrets_and_a_hostile_text_stay_fast() -> None:
     redactor("\\" * 100_000 + "0001" + "\\/" * 19)
 
     assert perf_counter() - started < 2
+
+
+@pytest.mark.parametrize("form", ["plain", "percent", "json", "html", "hex", "base64", "basic authentication"])
+@pytest.mark.parametrize("kept", [8, 12, 20])
+def test_the_beginning_of_a_secret_is_redacted_where_a_text_was_cut(form: str, kept: int) -> None:
+    written = FORMS[form]('Zq7fWx2KdPmRt9Lb"<>/long enough')
+    start = written.find("Zq7f") if "Zq7f" in written else 8
+    clean = Redactor({"TOKEN": 'Zq7fWx2KdPmRt9Lb"<>/long enough'})(f"it said {written[: start + kept]}… and more")
+
+    assert clean.endswith("<redacted:TOKEN>… and more")
+
+
+def test_a_text_that_was_cut_elsewhere_stays_as_it_is() -> None:
+    redactor = Redactor({"TOKEN": "correct horse battery staple"})
+
+    assert redactor("the corr… is not a correct…ion") == "the corr… is not a <redacted:TOKEN>…ion"
+    assert redactor(redactor("correct ho…")) == "<redacted:TOKEN>…"
+
+
+@pytest.mark.parametrize(
+    "shown",
+    [
+        "/services/T0AB/XXXXXXXXXXXXXXXXXXXXXXXX",
+        "https://hooks.example.com/services/T0AB/XXXXXXXXXXXXXXXXXXXXXXXX?'key=",
+        "XXXXXXXXXXXXXXXXXXXXXXXX",
+        "key=YYYYYYYYYYYYYYYYYYYY",
+        "YYYYYYYYYYYYYYYYYYYY",
+    ],
+)
+def test_the_parts_of_a_secret_url_are_secret_but_its_host_is_not(shown: str) -> None:
+    url = "https://hooks.example.com/services/T0AB/XXXXXXXXXXXXXXXXXXXXXXXX?key=YYYYYYYYYYYYYYYYYYYY&v=1"
+    redactor = Redactor({"URL": url})
+
+    assert redactor(shown).count("<redacted:URL>") == 1
+    assert "XXXXXX" not in redactor(shown)
+    assert "YYYYYY" not in redactor(shown)
+    assert redactor("connection refused by hooks.example.com:443") == "connection refused by hooks.example.com:443"
+
+
+@pytest.mark.parametrize("outer", ["percent", "hex", "base64", "basic authentication"])
+def test_a_secret_in_json_is_found_when_the_json_is_encoded(outer: str) -> None:
+    written = FORMS[outer](json.dumps({"password": 'he"llo<&/world'}, ensure_ascii=False))
+
+    assert "<redacted:X>" in Redactor({"X": 'he"llo<&/world'})(written)

@@ -70,3 +70,19 @@ class Channel(BaseModel):
     @abstractmethod
     async def send(self, batch: Batch, message: Rendered) -> str:
         """Hand the message over; return the receiver's answer. Raises ``DeliveryFailed``."""
+
+    async def aclose(self) -> None:
+        """Let go of what is kept open between messages. The channel can be used again."""
+        return
+
+
+class ForPeople(Channel):
+    """A channel that people read: what comes up together travels in one message, and there is a cap on how many.
+
+    Its ``render`` gets batches of one delivery or more; ``core.batch.stories`` sorts them by incident.
+    """
+
+    group_wait: Duration = Field(default=10.0, ge=0, le=3600)
+    """Seconds that a first piece of news waits for others, so that they travel in one message."""
+    max_per_hour: int = Field(default=30, ge=1, le=3600)
+    """Messages to one recipient within an hour; what comes up beyond that is told together in the next one."""

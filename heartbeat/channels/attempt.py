@@ -29,6 +29,8 @@ class Attempt:
     note: str
     permanent: bool = False
     retry_after: float | None = None
+    ambiguous: bool = False
+    """The receiver may have the message."""
 
 
 async def attempt(channel: Channel, batch: Batch, message: Rendered, slack: float = SLACK) -> Attempt:
@@ -41,7 +43,7 @@ async def attempt(channel: Channel, batch: Batch, message: Rendered, slack: floa
         if not sending.done():
             await _give_up(sending)
     if not sending.done() or sending.cancelled():
-        return Attempt(acknowledged=False, note=f"the attempt did not end within {limit:.3g} s")
+        return Attempt(acknowledged=False, note=f"the attempt did not end within {limit:.3g} s", ambiguous=True)
     return _outcome(sending.result)
 
 
@@ -50,9 +52,12 @@ def _outcome(result: Callable[[], str]) -> Attempt:
         return Attempt(acknowledged=True, note=plain(result(), NOTE_CHARACTERS))
     except DeliveryFailed as failed:
         note = plain(failed.sentence, NOTE_CHARACTERS)
-        return Attempt(acknowledged=False, note=note, permanent=failed.permanent, retry_after=failed.retry_after)
+        return Attempt(
+            acknowledged=False, note=note, permanent=failed.permanent,
+            retry_after=failed.retry_after, ambiguous=failed.ambiguous,
+        )  # fmt: skip
     except Exception as error:  # noqa: BLE001 - a fault in a channel must not lose the alert; its text may hold a secret
-        return Attempt(acknowledged=False, note=f"the channel failed: {type(error).__name__}")
+        return Attempt(acknowledged=False, note=f"the channel failed: {type(error).__name__}", ambiguous=True)
 
 
 async def _give_up(sending: asyncio.Future[str]) -> None:

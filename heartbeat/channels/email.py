@@ -7,14 +7,10 @@ import ipaddress
 import re
 import socket
 import ssl
-from contextlib import suppress
-from functools import lru_cache
-from pathlib import Path
 from typing import Any, ClassVar, Literal
 from urllib.parse import urlsplit
 
 from aiosmtplib import (
-    SMTP,
     SMTPAuthenticationError,
     SMTPDataError,
     SMTPException,
@@ -24,22 +20,21 @@ from aiosmtplib import (
 )
 from pydantic import ConfigDict, Field, SecretStr, field_validator, model_validator
 
-from heartbeat.channels import SLOW_RETRY, Channel, DeliveryFailed, Rendered
+from heartbeat.channels import SLOW_RETRY, DeliveryFailed, ForPeople, Rendered
 from heartbeat.channels.mime import mail, plain_mail
+from heartbeat.channels.smtp import Server, Transaction, let_go, load_trust
 from heartbeat.core.batch import Batch
-from heartbeat.core.model import Delivery
 from heartbeat.core.text import plain
 
 ADDRESS = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~.-]{1,64}@[A-Za-z0-9]([A-Za-z0-9.-]{0,250}[A-Za-z0-9])?")
 PORTS = {"implicit": 465, "starttls": 587, "none": 25}
-QUIT_SECONDS = 1.0
 
 
 def _default_sender() -> str:
     return f"heartbeat@{socket.gethostname()}"
 
 
-class Email(Channel):
+class Email(ForPeople):
     """Mail over SMTP. Every recipient gets a mail of its own, and is tracked by itself."""
 
     model_config = ConfigDict(populate_by_name=True)
@@ -74,7 +69,7 @@ class Email(Channel):
     @classmethod
     def _check_ca_file(cls, value: str) -> str:
         if value:
-            _load_trust(value)
+            load_trust(value)
         return value
 
     @field_validator("local_hostname")
@@ -111,71 +106,48 @@ class Email(Channel):
         """Return the recipients; each gets its own delivery."""
         return self.to
 
-    def render(self, batch: Batch, at: float) -> Rendered:  # noqa: ARG002 - what is late is not told yet
-        """Turn a delivery into the bytes of a mail; where that fails, into a plain mail that tells the essentials."""
-        (delivery,) = batch.deliveries
+    def render(self, batch: Batch, at: float) -> Rendered:
+        """Turn a batch into the bytes of a mail; where that fails, into a plain mail that tells the essentials."""
         try:
-            body = mail(delivery, self.sender)
+            body = mail(batch, self.sender, at, self.group_wait)
         except Exception as error:  # noqa: BLE001 - whatever is wrong with the text, the alert must still go out
-            body = plain_mail(delivery, self.sender, f"The full text could not be made ({type(error).__name__}).")
+            body = plain_mail(batch, self.sender, at, f"The full text could not be made ({type(error).__name__}).")
         return Rendered(body, content_type="message/rfc822")
 
     async def send(self, batch: Batch, message: Rendered) -> str:
         """Hand the mail to the server; return its answer. Raises ``DeliveryFailed``."""
-        (delivery,) = batch.deliveries
-        client = SMTP(
-            hostname=self.host,
-            port=self.port,
-            local_hostname=self.local_hostname or _greeting_name(),
-            timeout=self.timeout,
-            use_tls=self.tls == "implicit",
-            start_tls=False,  # done by hand in _open: the library's own None would be content with plain text
-            tls_context=None if self.tls == "none" else await _trust(self.ca_file),
-        )
+        transaction = Transaction(self._server(), self.sender, batch.address.recipient)
         try:
             async with asyncio.timeout(self.timeout):
-                await self._open(client)
-                answer = await self._submit(client, delivery, message.body)
-            with suppress(SMTPException, OSError):  # the mail is accepted; how we part changes nothing
-                await client.quit(timeout=QUIT_SECONDS)
+                return plain(await self._carry(transaction, batch, message.body), 200)
         except (SMTPException, OSError) as error:
-            raise failure(error, self.host) from error
-        finally:
-            client.close()
-        return answer
+            raise failure(error, self.host, ambiguous=transaction.in_doubt) from error
 
-    async def _open(self, client: SMTP) -> None:
-        await client.connect()
-        if self.tls == "starttls":
-            await client.ehlo()
-            if not client.supports_extension("starttls"):
-                sentence = f"{self.host} does not offer STARTTLS; nothing was sent in plain text"
-                raise DeliveryFailed(sentence, retry_after=SLOW_RETRY)
-            await client.starttls()
-        if self.username:
-            await self._login(client)
+    async def aclose(self) -> None:
+        """Close the connection that is kept for the next mail."""
+        await let_go(self._server())
 
-    async def _login(self, client: SMTP) -> None:
-        """Try the password once. The library's own login tries it with every mechanism, which locks accounts."""
-        if client.is_ehlo_or_helo_needed:
-            await client.ehlo()
-        ways = {"plain": client.auth_plain, "login": client.auth_login, "cram-md5": client.auth_crammd5}
-        offered = [way for name, way in ways.items() if name in client.supported_auth_methods]
-        if not offered:
-            raise DeliveryFailed(f"{self.host} offers no way to log in that we know", retry_after=SLOW_RETRY)
-        await offered[0](self.username, self.password.get_secret_value())
-
-    async def _submit(self, client: SMTP, delivery: Delivery, body: bytes) -> str:
-        recipient = delivery.address.recipient
+    async def _carry(self, transaction: Transaction, batch: Batch, body: bytes) -> str:
         try:
-            _, answer = await client.sendmail(self.sender, [recipient], body)
+            return await transaction.carry(body)
         except SMTPDataError as error:
-            if error.code < 500:
+            if not 500 <= error.code < 600:
                 raise
             # RFC 5321 4.2.3: 552 is too large, 554 not acceptable; the bare news may pass where evidence does not.
-            shorter = plain_mail(delivery, self.sender, "The mail server refused the full text.")
-            _, answer = await client.sendmail(self.sender, [recipient], shorter)
-        return plain(answer, 200)
+            at = batch.deliveries[0].sealed_at
+            return await transaction.carry(plain_mail(batch, self.sender, at, "The mail server refused the full text."))
+
+    def _server(self) -> Server:
+        return Server(
+            host=self.host,
+            port=self.port,
+            tls=self.tls,
+            username=self.username,
+            password=self.password,
+            ca_file=self.ca_file,
+            greeting=self.local_hostname or _greeting_name(),
+            timeout=self.timeout,
+        )
 
     def _has_more_than_host(self) -> bool:
         try:
@@ -187,8 +159,10 @@ class Email(Channel):
             return True
 
 
-def failure(error: Exception, host: str) -> DeliveryFailed:
+def failure(error: Exception, host: str, *, ambiguous: bool = False) -> DeliveryFailed:
     """Say what an error of the SMTP client means for the delivery.
+
+    It is ambiguous where the conversation broke off after the mail was handed over and before the server's answer.
 
     A refused recipient is final. A refused login, sender or greeting is for a person to mend: it is tried again
     slowly, so that nobody's account is locked. Everything else, and every answer 4yz, is tried again.
@@ -197,15 +171,15 @@ def failure(error: Exception, host: str) -> DeliveryFailed:
         refused = error.recipients[0]
         return DeliveryFailed(f"{host} refuses the recipient: {_answer(refused)}", permanent=refused.code >= 500)
     if isinstance(error, SMTPResponseException):
-        return _refusal(error, host)
+        return _refusal(error, host, ambiguous=ambiguous)
     if isinstance(error, ssl.SSLCertVerificationError) or isinstance(error.__cause__, ssl.SSLCertVerificationError):
         return DeliveryFailed(f"the certificate of {host} is not trusted: {plain(error, 200)}")
     if isinstance(error, TimeoutError):
-        return DeliveryFailed(f"{host} did not answer in time")
-    return DeliveryFailed(f"the connection to {host} failed: {plain(error, 200)}")
+        return DeliveryFailed(f"{host} did not answer in time", ambiguous=ambiguous)
+    return DeliveryFailed(f"the connection to {host} failed: {plain(error, 200)}", ambiguous=ambiguous)
 
 
-def _refusal(error: SMTPResponseException, host: str) -> DeliveryFailed:
+def _refusal(error: SMTPResponseException, host: str, *, ambiguous: bool) -> DeliveryFailed:
     answer = _answer(error)
     slowly = SLOW_RETRY if error.code >= 500 else None
     if isinstance(error, SMTPAuthenticationError):
@@ -213,8 +187,10 @@ def _refusal(error: SMTPResponseException, host: str) -> DeliveryFailed:
     if isinstance(error, SMTPSenderRefused):
         return DeliveryFailed(f"{host} refuses the sender address: {answer}", retry_after=slowly)
     if isinstance(error, SMTPDataError):
-        return DeliveryFailed(f"{host} refuses the mail: {answer}", permanent=error.code >= 500)
-    return DeliveryFailed(f"{host} answers {answer}", retry_after=slowly)
+        return DeliveryFailed(
+            f"{host} refuses the mail: {answer}", permanent=error.code >= 500 and not ambiguous, ambiguous=ambiguous
+        )
+    return DeliveryFailed(f"{host} answers {answer}", retry_after=slowly, ambiguous=ambiguous)
 
 
 def _answer(error: SMTPResponseException) -> str:
@@ -234,22 +210,3 @@ def _greeting_name() -> str:
     """Return the machine's name, or an address literal where it has no full one (RFC 5321 4.1.4)."""
     name = socket.gethostname()
     return name if "." in name else "[127.0.0.1]"
-
-
-async def _trust(ca_file: str) -> ssl.SSLContext:
-    """Return the context that verifies servers. Loading it takes milliseconds, so a thread does."""
-    return await asyncio.to_thread(_load_trust, ca_file)
-
-
-def _load_trust(ca_file: str) -> ssl.SSLContext:
-    """Load a context, once for every version of the file."""
-    try:
-        changed = Path(ca_file).stat().st_mtime_ns if ca_file else 0
-        return _build_trust(ca_file, changed)
-    except OSError as error:  # ssl.SSLError is one
-        raise ValueError(f"ca_file {ca_file} cannot be used: {error.strerror or error}") from error
-
-
-@lru_cache(maxsize=16)
-def _build_trust(ca_file: str, _changed: int) -> ssl.SSLContext:
-    return ssl.create_default_context(cafile=ca_file or None)

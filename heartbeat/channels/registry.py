@@ -7,7 +7,20 @@ from importlib import import_module
 
 from heartbeat.channels import Channel
 
-KINDS = {"email": "heartbeat.channels.email:Email", "webhook": "heartbeat.channels.webhook:Webhook"}
+KINDS = {
+    "email": "heartbeat.channels.email:Email",
+    "webhook": "heartbeat.channels.webhook:Webhook",
+    "alertmanager": "heartbeat.channels.alertmanager:Alertmanager",
+    "slack": "heartbeat.channels.slack:Slack",
+    "teams": "heartbeat.channels.teams:Teams",
+    "discord": "heartbeat.channels.discord:Discord",
+    "telegram": "heartbeat.channels.telegram:Telegram",
+    "ntfy": "heartbeat.channels.ntfy:Ntfy",
+    "pagerduty": "heartbeat.channels.pagerduty:PagerDuty",
+    "opsgenie": "heartbeat.channels.opsgenie:Opsgenie",
+    "command": "heartbeat.channels.command:Command",
+    "apprise": "heartbeat.channels.apprise:Apprise",
+}
 
 
 @cache

@@ -10,6 +10,7 @@ import typer
 from heartbeat import __version__
 from heartbeat.cli.config import EX_USAGE, types, validate
 from heartbeat.cli.daemon import reload, run, run_now, status
+from heartbeat.cli.deliveries import deliveries
 from heartbeat.cli.demo import demo
 from heartbeat.cli.once import once
 
@@ -23,7 +24,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for command in (run, validate, once, demo, types, status, reload):
+for command in (run, validate, once, demo, types, status, deliveries, reload):
     app.command()(command)
 app.command("run-now")(run_now)
 

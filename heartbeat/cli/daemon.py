@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
+from collections.abc import Coroutine
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -35,19 +37,34 @@ log = structlog.get_logger()
 
 def run(config: ConfigOption) -> int:
     """Run the daemon until SIGTERM; SIGHUP or a changed file reloads the configuration."""
+    config = [path.absolute() for path in config]  # a plugin may change the folder that we are in
     loaded = load_or_complain(config)
     if loaded is None:
         return EX_CONFIG
+    # A descriptor of its own: where a plugin closes 2, the log would flow into whatever is opened next.
+    sys.stderr = os.fdopen(os.dup(2), "w", buffering=1, encoding="utf-8", errors="backslashreplace")
     configure(loaded.log, loaded.redactor)
     catch_strays()
     sys.stdout = PrintCapture()  # what plugins print becomes lines of the log
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(_serve(config, loaded))
+            _run_to_its_end(runner.get_loop(), _serve(config, loaded))
     except (StoreError, ListenError) as error:
         log.critical("cannot start", error=str(error))
         return EX_UNAVAILABLE
     return 0
+
+
+def _run_to_its_end(loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, None]) -> None:
+    """Run the daemon. A plugin's task or timer that calls ``sys.exit`` ends the loop, and we go on with it."""
+    main = loop.create_task(work, name="daemon")
+    while not main.done():
+        try:
+            loop.run_until_complete(main)
+        except SystemExit as left:
+            if main.done():
+                raise
+            log.error("something that a plugin left behind called sys.exit; going on", exc_info=left)
 
 
 async def _serve(paths: list[Path], config: Config) -> None:
@@ -60,7 +77,7 @@ async def _serve(paths: list[Path], config: Config) -> None:
 
 def reload(config: ConfigOption, socket: SocketOption = None) -> int:
     """Let the running daemon load its configuration anew, and say what is wrong with it."""
-    answer = _ask(config, socket, "POST", "/reload")
+    answer = ask(config, socket, "POST", "/reload")
     if isinstance(answer, int):
         return answer
     typer.echo(answer["message"])
@@ -71,7 +88,7 @@ def run_now(
     name: Annotated[str, typer.Argument(help="The check to run.")], config: ConfigOption, socket: SocketOption = None
 ) -> int:
     """Let the running daemon run a check at once; its result counts like any other."""
-    answer = _ask(config, socket, "POST", f"/checks/{name}/run")
+    answer = ask(config, socket, "POST", f"/checks/{name}/run")
     if isinstance(answer, int):
         return answer
     typer.echo(_row(answer))
@@ -80,19 +97,19 @@ def run_now(
 
 def status(config: ConfigOption, socket: SocketOption = None) -> int:
     """Show how the running daemon and its checks stand."""
-    answer = _ask(config, socket, "GET", "/status")
+    answer = ask(config, socket, "GET", "/status")
     if isinstance(answer, int):
         return answer
     for check in sorted(answer["checks"], key=_worst_first):
         typer.echo(_row(check))
-    for problem in ("config_problem", "store_problem"):
+    for problem in ("config_problem", "store_problem", "watchdog_problem"):
         if answer[problem]:
             typer.echo(f"{problem.replace('_', ' ')}: {answer[problem]}", err=True)
     typer.echo(f"{answer['outbox_pending']} deliveries pending")
     return 0
 
 
-def _ask(paths: list[Path], socket: Path | None, method: str, route: str) -> dict[str, Any] | int:
+def ask(paths: list[Path], socket: Path | None, method: str, route: str) -> dict[str, Any] | int:
     """Ask the daemon; return its answer, or an exit status after saying why there is none."""
     if socket is None:
         loaded = load_or_complain(paths)

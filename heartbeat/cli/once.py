@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from os import urandom
 from time import time
-from typing import Annotated
+from typing import Annotated, TextIO
 
 import typer
 import uvloop
@@ -18,8 +20,10 @@ from heartbeat.config.problem import nearest
 from heartbeat.core.limits import judge, show
 from heartbeat.core.model import Outcome, Result, Run, Verdict
 from heartbeat.lag import LagMeter
+from heartbeat.log import PrintCapture, catch_strays, configure
 from heartbeat.pool import Pool
 from heartbeat.runner import Workshop, run_check
+from heartbeat.watchdog import really_exit
 
 EXIT_ERROR = 3
 
@@ -39,30 +43,41 @@ def once(
         typer.echo(f'there is no check "{name}"{nearest(name, loaded.checks)}', err=True)
     if unknown:
         return EX_USAGE
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(_run_all(loaded, names))
+    configure(replace(loaded.log, level="debug"), loaded.redactor)
+    catch_strays()
+    shown, sys.stdout = sys.stdout, PrintCapture()  # what plugins print may be secret: it becomes lines of the log
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            return runner.run(_run_all(loaded, names, shown))
+    finally:
+        sys.stdout = shown
 
 
-async def _run_all(config: Config, names: list[str]) -> int:
+async def _run_all(config: Config, names: list[str], shown: TextIO) -> int:
     lag = LagMeter()
     lag.start()
     workshop = Workshop(Pool(), lag, config.redactor)
-    worst = 0
+    worst, stuck = 0, False
     for name in names:
-        verdict, result = await _run_one(config.checks[name], workshop)
+        verdict, result, leftover = await _run_one(config.checks[name], workshop)
+        stuck = stuck or leftover is not None
         worst = max(worst, EXIT_ERROR if verdict.outcome is Outcome.ERROR else verdict.severity.value)
         for line in describe(verdict, result):
-            typer.echo(line)
+            typer.echo(line, file=shown)
     lag.stop()
     http.close()
+    if stuck:  # closing the loop would wait for plugins that do not end, for ever
+        shown.flush()
+        sys.stderr.flush()
+        really_exit(worst)
     return worst
 
 
-async def _run_one(check: CheckConfig, workshop: Workshop) -> tuple[Verdict, Result]:
+async def _run_one(check: CheckConfig, workshop: Workshop) -> tuple[Verdict, Result, object]:
     now = time()
     run = Run(f"run_{urandom(8).hex()}", check.name, now, 0, now, check.timeout)
-    result = (await run_check(check.check, run, workshop)).result
-    return judge(run, result, check.limits, time()), result
+    finished = await run_check(check.check, run, workshop)
+    return judge(run, finished.result, check.limits, time()), finished.result, finished.leftover
 
 
 def describe(verdict: Verdict, result: Result) -> Iterator[str]:

@@ -10,7 +10,7 @@ from heartbeat.core.units import format_duration
 
 def warnings(config: Config) -> tuple[str, ...]:
     """Return a sentence for each thing that works but hardly does what its author hoped."""
-    return (*_about_checks(config), *_about_receivers(config))
+    return (*_about_checks(config), *_about_drills(config), *_about_receivers(config))
 
 
 def _about_checks(config: Config) -> Iterator[str]:
@@ -31,8 +31,15 @@ def _about_limits(check: CheckConfig) -> Iterator[str]:
                     yield f"the limit {limit.measure} above {bound_is} is never reached: the timeout comes first"
 
 
+def _about_drills(config: Config) -> Iterator[str]:
+    for drill in config.drills:
+        if set(drill.alert) == {drill.receiver}:
+            yield f"drill: when {drill.receiver} cannot be reached, only that receiver is told; name another in alert"
+
+
 def _about_receivers(config: Config) -> Iterator[str]:
     used = {name for check in config.checks.values() for name in check.notify} | set(config.self_notify)
+    used |= {name for drill in config.drills for name in (drill.receiver, *drill.alert)}
     for name in config.receivers:
         if name not in used:
             yield f"receivers.{name}: nothing sends to it"

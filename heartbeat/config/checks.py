@@ -182,7 +182,8 @@ def _type_of(spot: Spot, entries: Mapping[str, Spot], types: Types) -> str | Non
     return kinds[0] if len(kinds) == 1 else None
 
 
-def _cron(spot: Spot) -> str:
+def cron(spot: Spot) -> str:
+    """Read a cron expression of five fields."""
     value = text(spot)
     try:
         if len(value.split()) != 5:
@@ -195,7 +196,8 @@ def _cron(spot: Spot) -> str:
     return value
 
 
-def _timezone(spot: Spot) -> str:
+def timezone(spot: Spot) -> str:
+    """Read the name of a time zone."""
     value = text(spot)
     try:
         ZoneInfo(value)
@@ -206,8 +208,8 @@ def _timezone(spot: Spot) -> str:
 
 _READERS: dict[str, Reader] = {
     "every": duration(1.0),
-    "cron": _cron,
-    "timezone": _timezone,
+    "cron": cron,
+    "timezone": timezone,
     "timeout": duration(0.01),
     "policy": policy,
     "broken": broken,

@@ -12,7 +12,7 @@ import pickle
 import signal
 import sys
 from asyncio.subprocess import DEVNULL, Process
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -40,19 +40,26 @@ _ROOT = str(Path(__file__).parents[2])
 _BOOT = "import sys; sys.path.append(sys.argv[1]); from heartbeat.config.child import main; main()"
 
 
-async def load_in_child(paths: Sequence[Path], known: Config | None = None, *, patience: float = PATIENCE) -> Config:
+async def load_in_child(
+    paths: Sequence[Path],
+    known: Config | None = None,
+    *,
+    patience: float = PATIENCE,
+    environ: Mapping[str, str] | None = None,
+) -> Config:
     """Load a configuration without holding the loop for more than a few milliseconds at a time.
 
     Args:
         paths: files and folders, as for ``load``.
         known: the configuration in use; checks whose fingerprint is the same keep their objects.
         patience: seconds that the child may be silent.
+        environ: what ``${NAME}`` stands for; the environment of this process if left out.
 
     Raises:
         ConfigError: with all mistakes; also if a plugin ends or hangs the child.
     """
     with no_collection(freeze=True):
-        plan = await _read_in_child(paths, patience)
+        plan = await _read_in_child(paths, patience, environ)
         types = await _load_types(plan, known)
         return await _build(plan, types, known)
 
@@ -85,10 +92,10 @@ async def _load_types(plan: Plan, known: Config | None) -> dict[str, type[Check]
         ) from None
 
 
-async def _read_in_child(paths: Sequence[Path], patience: float) -> Plan:
+async def _read_in_child(paths: Sequence[Path], patience: float, environ: Mapping[str, str] | None) -> Plan:
     plan: Plan | None = None
     loading = ""
-    async with _child(paths) as (process, reader):
+    async with _child(paths, environ) as (process, reader):
         while True:
             try:
                 word, payload = await asyncio.wait_for(_receive(reader), patience)
@@ -126,7 +133,9 @@ def _gone(paths: Sequence[Path], loading: str, how: str) -> ConfigError:
 
 
 @asynccontextmanager
-async def _child(paths: Sequence[Path]) -> AsyncIterator[tuple[Process, asyncio.StreamReader]]:
+async def _child(
+    paths: Sequence[Path], environ: Mapping[str, str] | None
+) -> AsyncIterator[tuple[Process, asyncio.StreamReader]]:
     """Start the child with the writing end of a pipe, and end it in any case."""
     ours, theirs = os.pipe()
     loop = asyncio.get_running_loop()
@@ -136,7 +145,7 @@ async def _child(paths: Sequence[Path]) -> AsyncIterator[tuple[Process, asyncio.
         try:
             command = (sys.executable, "-P", "-c", _BOOT, _ROOT, str(theirs), *map(str, paths))
             process = await asyncio.create_subprocess_exec(
-                *command, pass_fds=(theirs,), stdin=DEVNULL, stdout=2, start_new_session=True
+                *command, pass_fds=(theirs,), stdin=DEVNULL, stdout=2, start_new_session=True, env=environ
             )
         finally:
             os.close(theirs)

@@ -11,6 +11,7 @@ from typing import Any
 
 from heartbeat.config.checks import Around, Draft, read_checks
 from heartbeat.config.document import FILE_BYTES, Node, parse
+from heartbeat.config.drills import read_drills
 from heartbeat.config.expansion import Surroundings, expand, is_one_variable
 from heartbeat.config.problem import ConfigError, Place, Problem, problem_at, quoted
 from heartbeat.config.reading import Spot, attempt
@@ -105,6 +106,10 @@ def read(paths: Sequence[Path], environ: Mapping[str, str], loading: Callable[[S
     types.load_all(lambda source: source.path is not None and not source.bundled)
     settings = _settings(top, root)
     settings["self_notify"] = attempt(top["self_notify"], notify, ()) if "self_notify" in top else ()
+    if "drill" in top:
+        settings["drills"] = attempt(
+            top["drill"], lambda spot: read_drills(spot, receivers, notify, settings["self_notify"]), ()
+        )
     reading.fail()
     settings["files"] = (*reading.around.files, *_plugin_files(types.found, settings["plugins"]))
     used = {draft.type for draft in drafts}
@@ -114,7 +119,7 @@ def read(paths: Sequence[Path], environ: Mapping[str, str], loading: Callable[[S
 
 def _settings(top: Mapping[str, Any], root: Spot) -> dict[str, Any]:
     """Return the arguments of ``Config`` that are set, and those that have no default there."""
-    plain = ("location", "web", "history", "log", "grace", "stall_limit", "concurrency")
+    plain = ("location", "web", "history", "log", "watchdog", "grace", "stall_limit", "concurrency")
     settings = {key: top[key] for key in plain if key in top}
     if top.get("metrics"):
         settings["duration_buckets"] = top["metrics"]

@@ -6,12 +6,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from pydantic import SecretStr
+
 from heartbeat.channels import Channel
 from heartbeat.check import Check
 from heartbeat.core.limits import Limit
 from heartbeat.core.model import NOTHING
 from heartbeat.core.policy import Policy
-from heartbeat.core.schedule import Schedule
+from heartbeat.core.schedule import Cron, Schedule
 from heartbeat.redaction import Redactor
 
 
@@ -71,6 +73,29 @@ class Log:
 
 
 @dataclass(frozen=True, slots=True)
+class Watchdog:
+    """Who outside is called while all is well, and misses the call when it is not; times in seconds."""
+
+    url: SecretStr
+    every: float = 60.0
+    timeout: float = 10.0
+    method: str = "GET"
+
+
+@dataclass(frozen=True, slots=True)
+class Drill:
+    """A message that tries the way to a receiver, at the times of ``schedule``.
+
+    Where it is not acknowledged ``within`` seconds, the receivers in ``alert`` hear of it.
+    """
+
+    receiver: str
+    schedule: Cron
+    within: float = 300.0
+    alert: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Config:
     """A whole configuration. ``files`` are all paths whose change means that the configuration may have changed."""
 
@@ -83,6 +108,8 @@ class Config:
     redactor: Redactor
     location: str = ""
     self_notify: tuple[str, ...] = ()
+    watchdog: Watchdog | None = None
+    drills: tuple[Drill, ...] = ()
     web: Web = Web()
     history: History = History()
     log: Log = Log()

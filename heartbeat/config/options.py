@@ -16,6 +16,10 @@ from heartbeat.config.problem import Place, nearest, problem_at, quoted
 from heartbeat.config.reading import Spot
 from heartbeat.config.scalars import kind_of
 
+PART = 8
+"""How many characters in a row of a secret are too many to be shown."""
+SECRET_MOST = 65536
+
 Model = TypeVar("Model", bound=BaseModel)
 
 
@@ -134,7 +138,7 @@ def _sentence(model: type[BaseModel], fault: _Fault) -> str:
     if error["type"] == "extra_forbidden":
         known = _known_keys(model, fault.keys)
         return f"unknown key {quoted(error['loc'][-1])}{nearest(str(error['loc'][-1]), known)}"
-    said = _said(error)
+    said = _without_parts(_said(error), _secrets_in(fault.node))
     if error["type"] == "string_type" and isinstance(fault.node.value, (bool, int, float)):
         return f"{said}, not {kind_of(fault.node.value)}; put it in quotes"
     if error["type"] in ("literal_error", "enum") and isinstance(fault.node.value, str) and not fault.node.secret:
@@ -165,6 +169,31 @@ def _said(error: ErrorDetails) -> str:
     said = str(error["msg"]).removeprefix("Value error, ").removeprefix("Assertion failed, ")
     said = re.sub(r"^(Input|String|Value|URL|Data) should (be|have|match) ?", lambda found: _VERBS[found[2]], said)
     return said or "is refused"
+
+
+def _secrets_in(node: Node) -> list[str]:
+    """Return the secret texts at and below a node."""
+    if isinstance(node.value, str):
+        return [node.value] if node.secret else []
+    below = node.value.values() if isinstance(node.value, dict) else node.value if isinstance(node.value, list) else ()
+    return [text for child in below for text in _secrets_in(child)]
+
+
+def _without_parts(said: str, secrets: Sequence[str]) -> str:
+    """Take out what a validator quotes of a secret: a part of one is no longer known to redaction, all of it is."""
+    parts = {text[at : at + PART] for text in secrets for at in range(min(len(text), SECRET_MOST) - PART + 1)}
+    parts = {part for part in parts if "://" not in part and " " not in part}  # those could be our own words
+    if not parts:
+        return said
+    wholes = "|".join(re.escape(text) for text in sorted(secrets, key=len, reverse=True) if text)
+    return "".join(
+        piece if piece in secrets else _without(parts, piece) for piece in re.split(f"({wholes})", said) if piece
+    )
+
+
+def _without(parts: set[str], said: str) -> str:
+    found = {at + n for at in range(len(said)) if said[at : at + PART] in parts for n in range(PART)}
+    return re.sub("\0+", "…", "".join("\0" if at in found else char for at, char in enumerate(said)))
 
 
 _VERBS = {"be": "must be ", "have": "must have ", "match": "must match "}

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
+
+from pydantic import SecretStr
 
 from heartbeat.config.labels import LABEL_CHARACTERS, labels
-from heartbeat.config.model import History, Log, Web
+from heartbeat.config.model import History, Log, Watchdog, Web
 from heartbeat.config.policy import broken, policy
 from heartbeat.config.problem import Place, nearest
 from heartbeat.config.reading import (
@@ -26,6 +30,7 @@ from heartbeat.config.reading import (
     text,
     whole,
 )
+from heartbeat.core.units import format_duration
 
 STORE = Path("/var/lib/heartbeat/heartbeat.db")
 SOCKET_BYTES = 100
@@ -60,6 +65,7 @@ _OTHER_WORDS = {
     **dict.fromkeys(("contacts", "notifications", "alerting"), "receivers"),
     **dict.fromkeys(("database", "storage"), "store"),
     "logging": "log", "retention": "history", "listen": "web", "default": "defaults", "socket": "control",
+    **dict.fromkeys(("dead_mans_switch", "deadman", "healthcheck"), "watchdog"), "drills": "drill",
 }  # fmt: skip
 _LISTEN = re.compile(r"(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9._-]+):([0-9]{1,5})")
 
@@ -127,6 +133,40 @@ def _log(spot: Spot) -> Log:
     return Log(**fields(spot, readers))
 
 
+def _watchdog(spot: Spot) -> Watchdog | None:
+    readers = {"url": _url, "every": duration(1.0), "timeout": duration(0.1, 300.0), "method": choice("GET", "POST")}
+    before = len(spot.problems)
+    found = fields(spot, readers)
+    if "url" not in found:
+        if len(spot.problems) == before:
+            raise Wrong('needs "url", the address to call')
+        return None
+    if not found["url"].get_secret_value():
+        return None
+    watchdog = Watchdog(**found)
+    if "timeout" not in found:
+        return replace(watchdog, timeout=min(watchdog.timeout, watchdog.every))
+    if watchdog.timeout > watchdog.every:
+        longer = f"{format_duration(watchdog.timeout)}) is longer than every ({format_duration(watchdog.every)}"
+        raise Wrong(f"the timeout ({longer})")
+    return watchdog
+
+
+def _url(spot: Spot) -> SecretStr:
+    """Read an address to call, which is a secret: who knows it can call in our place. An empty one stands for none."""
+    value = text(spot)
+    if not value:
+        return SecretStr("")
+    try:
+        parts = urlsplit(value)
+        good = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError:
+        good = False
+    if not good or "@" in parts.netloc or not re.fullmatch(r"[!-~]+", value):
+        raise Wrong("must be written as https://host/path, in ASCII, without spaces and without a user name")
+    return SecretStr(value)
+
+
 def _metrics(spot: Spot) -> tuple[float, ...] | None:
     found: tuple[float, ...] | None = fields(spot, {"duration_buckets": _buckets}).get("duration_buckets")
     return found
@@ -165,6 +205,8 @@ _TOP: dict[str, Reader] = {
     "control": path,
     "plugins": _plugins,
     "web": _web,
+    "watchdog": _watchdog,
+    "drill": itself,
     "receivers": itself,
     "self_notify": itself,
     "history": _history,

@@ -17,8 +17,24 @@ def decide(event: Event, ways_out: tuple[Address, ...], now: float) -> tuple[Del
     return tuple(_delivery(event, address, now) for address in ways_out)
 
 
-def _delivery(
-    event: Event, address: Address, now: float, state: DeliveryState = DeliveryState.PENDING, note: str = ""
+def pass_on(delivery: Delivery, ways_out: tuple[Address, ...], now: float, note: str) -> tuple[Delivery, ...]:
+    """Return the deliveries to others that take the place of one that its receiver could not be told, and say why.
+
+    Their ids are those of ordinary deliveries: who was to be told anyhow is not told twice.
+    """
+    to = delivery.address
+    who = f"{to.channel} could not tell {to.recipient}" if to.recipient else f"{to.channel} could not be told"
+    return tuple(_delivery(delivery.event, address, now, why=f"{who}: {note}") for address in ways_out)
+
+
+def _delivery(  # noqa: PLR0913 - the fields of a delivery
+    event: Event,
+    address: Address,
+    now: float,
+    state: DeliveryState = DeliveryState.PENDING,
+    note: str = "",
+    *,
+    why: str = "",
 ) -> Delivery:
     identity = derive_id("dlv", event.id, address.channel, address.recipient)
-    return Delivery(identity, event, address, state, next_at=now, note=note)
+    return Delivery(identity, event, address, state, next_at=now, note=note, why=why)

@@ -1,221 +1,206 @@
-"""The message: what an event says to people. Pure: times come from the event, and every text is bounded and inert.
+"""The message: what a batch says to people. Pure: times come in as arguments, and every text is bounded and inert.
 
 The subject stays the same through an incident, because mail programs group by it; the state stands in the first line.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 
-from heartbeat.core.limits import show
-from heartbeat.core.model import Event, Kind, Severity
-from heartbeat.core.text import block, plain
+from heartbeat.core.batch import Batch, Story, stories
+from heartbeat.core.model import Event, Kind, Severity, derive_id
+from heartbeat.core.telling import EVIDENCE_TOTAL, Pairs, Part, mention, sentence_of, short_id, some, state_of, tell
+from heartbeat.core.text import cut, plain
+from heartbeat.core.times import lasting, readable, span, timestamp
+
+__all__ = ["TEXT_BYTES", "Message", "Part", "compose", "delay", "readable", "sentence_of", "short_id", "span",
+           "state_of", "subject", "timestamp"]  # fmt: skip
 
 TEXT_BYTES = 20_000
-SENTENCE_CHARACTERS = 1000
-EVIDENCE_CHARACTERS = 2000
-EVIDENCE_TOTAL = 10_000
-FACTS = 30
-"""Measurements, limits or labels listed at most."""
-
-_DAYS = ("Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed")  # the epoch was a Thursday
-_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
-_UNITS = {"_seconds": "s", "_bytes": "B", "_ratio": "ratio"}
+LATE = 60.0
+"""Seconds beyond the wait for others, from which on a message says that it is late."""
+IN_DETAIL = 10
+"""Incidents of a batch that are told in detail; of the others the message has a line each, or at least the name."""
+LISTED = 60
+LIST_CHARACTERS = 9000
+RANKS = ("FAILING", "WARNING", "CHECK BROKEN", "RESOLVED", "CHECK REPAIRED", "WITHDRAWN", "DRILL")
+# What is given up first where the text would be too long: the share of the evidence, then incidents told in detail.
+_ROOM = ((1.0, IN_DETAIL), (0.4, IN_DETAIL), (0.1, IN_DETAIL), (0.0, IN_DETAIL), (0.0, 3), (0.0, 1))
 
 
 @dataclass(frozen=True, slots=True)
 class Message:
     """What a person reads.
 
-    ``headline`` is state, check and sentence in one line; ``facts`` are short pairs, ``evidence`` are texts of several
-    lines; ``text`` is all of it, at most 20 kB in UTF-8. ``urgent`` is set for a target that fails.
+    ``headline`` is state, check and sentence in one line, and of several incidents how many are in which state;
+    ``state`` is that of the worst. ``notes`` stand on top: why this recipient gets it, that it is late, and the
+    ``warning`` that the store does not have it. ``parts`` are all incidents, the worst first. Of several, ``listed``
+    has a line for each, and ``detailed`` are those that are told in full: the others have neither facts nor evidence.
+    ``text`` is all of it, at most 20 kB in UTF-8. ``urgent`` is set where a target fails.
     """
 
     subject: str
     state: str
     headline: str
-    facts: tuple[tuple[str, str], ...]
-    evidence: tuple[tuple[str, str], ...]
-    why: str
+    notes: tuple[str, ...]
     warning: str
+    parts: tuple[Part, ...]
+    listed: tuple[str, ...]
+    detailed: tuple[Part, ...]
     text: str
     urgent: bool
 
+    @property
+    def facts(self) -> Pairs:
+        """The short pairs of the worst incident."""
+        return self.parts[0].facts
 
-def compose(event: Event) -> Message:
-    """Turn an event into what a person reads."""
-    state = _state(event)
-    headline = f"{state}: {plain(event.check, 200)}: {sentence_of(event)}"
-    facts, evidence, why, warning = _facts(event), _evidence(event), _why(event), _warning(event)
-    text = _text(headline, facts, evidence, why, warning)
-    return Message(subject(event), state, headline, facts, evidence, why, warning, text, _is_urgent(event))
+    @property
+    def evidence(self) -> Pairs:
+        """The texts of the worst incident."""
+        return self.parts[0].evidence
 
-
-def subject(event: Event) -> str:
-    """Return the subject: the same for all events of an incident."""
-    return f"heartbeat: {plain(event.check, 120)} (incident {short_id(event.incident)})"
-
-
-def short_id(identity: str) -> str:
-    """Return the first characters of an id, enough for people to tell two apart."""
-    return plain(identity.rpartition("_")[2][:8], 8)
+    @property
+    def why(self) -> str:
+        """What the message was sent for, as for the worst incident."""
+        return self.parts[0].why
 
 
-def sentence_of(event: Event) -> str:
-    """Say in one sentence what happened, in our words first; what came from the target stands after a colon."""
-    found = plain(event.sentence, SENTENCE_CHARACTERS)
-    lasted = span(event.at - event.since)
-    if event.kind is Kind.CHECK_BROKEN:
-        return f"the check itself is broken, the state of its target is unknown: {found or _reason(event)}"
-    if event.kind is Kind.CHECK_REPAIRED:
-        return f"the check works again after {lasted}"
-    if event.kind is Kind.RESOLVED:
-        return f"works again after {lasted}"
-    if event.kind is Kind.WITHDRAWN:
-        return f"removed from the configuration {lasted} into this incident; nobody watches it any more"
-    if event.kind is Kind.REMINDER:
-        return f"not well for {lasted}: {found or _reason(event)}"
-    return found or _reason(event)
+def compose(batch: Batch, at: float, *, group_wait: float = 0.0, room: int = EVIDENCE_TOTAL) -> Message:
+    """Turn a batch into what a person reads at a time.
 
-
-def civil(at: float) -> tuple[int, int, int, int, int, int, int]:
-    """Return year, month, day, hour, minute, second and weekday (0 is Thursday) in UTC.
-
-    The days are counted as in Howard Hinnant's "chrono-compatible low-level date algorithms": years that begin in
-    March put the leap day last, and eras of 400 years are all of one length.
+    Args:
+        batch: what is told; one incident, or several.
+        at: when it leaves; a message that leaves late says so.
+        group_wait: seconds that messages of this channel wait for others in any case.
+        room: characters for evidence, the worst incident first. Less is used where the text would be too long.
     """
-    days, seconds = divmod(int(at // 1), 86_400)
-    era, day_of_era = divmod(days + 719_468, 146_097)
-    year = (day_of_era - day_of_era // 1460 + day_of_era // 36_524 - day_of_era // 146_096) // 365
-    day_of_year = day_of_era - (365 * year + year // 4 - year // 100)
-    shifted = (5 * day_of_year + 2) // 153
-    month = shifted + 3 if shifted < 10 else shifted - 9
-    day = day_of_year - (153 * shifted + 2) // 5 + 1
-    return era * 400 + year + (month <= 2), month, day, seconds // 3600, seconds // 60 % 60, seconds % 60, days % 7
+    told = tuple(sorted(stories(batch), key=lambda story: RANKS.index(state_of(story.newest))))
+    for share, in_detail in _ROOM:
+        message = _message(batch, told, _parts(told, at, group_wait, int(room * share), in_detail), in_detail)
+        message = replace(message, notes=_notes(batch, at, group_wait))
+        text = _text(message)
+        if len(text.encode()) <= TEXT_BYTES:
+            break
+    return replace(message, text=_bounded(text))
 
 
-def timestamp(at: float) -> str:
-    """Write a time as RFC 3339 does, in UTC with milliseconds: ``2026-11-21T14:02:11.250Z``."""
-    year, month, day, hour, minute, second, _ = civil(at)
-    return f"{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{int(at % 1 * 1000):03}Z"
+def subject(*events: Event) -> str:
+    """Return the subject: the same for all messages on an incident, or on the same set of incidents."""
+    began = {event.incident: (event.since, event.check) for event in reversed(events)}
+    check = plain(min(began.values())[1], 120)
+    if len(began) == 1:
+        return f"heartbeat: {check} (incident {short_id(events[0].incident)})"
+    return f"heartbeat: {check} and {len(began) - 1} more (incidents {short_id(derive_id('set', *sorted(began)))})"
 
 
-def readable(at: float) -> str:
-    """Write a time for people, in UTC: ``Sat 21 Nov 2026 14:02:11 UTC``."""
-    year, month, day, hour, minute, second, weekday = civil(at)
-    return f"{_DAYS[weekday]} {day} {_MONTHS[month - 1]} {year} {hour:02}:{minute:02}:{second:02} UTC"
+def delay(events: Iterable[Event], at: float, group_wait: float) -> float:
+    """Return how many seconds the news is old, 0 where it is told in time."""
+    age = max((at - event.at for event in events), default=0.0)
+    return age if age > group_wait + LATE else 0.0
 
 
-def span(seconds: float) -> str:
-    """Write a duration for people, in its two largest units: ``3h 12m``, ``45s``."""
-    left, parts = max(0, round(seconds)), []
-    for unit, size in (("d", 86_400), ("h", 3600), ("m", 60), ("s", 1)):
-        count, left = divmod(left, size)
-        if count:
-            parts.append(f"{count}{unit}")
-    return " ".join(parts[:2]) or "0s"
+def _message(batch: Batch, told: tuple[Story, ...], parts: tuple[Part, ...], in_detail: int) -> Message:
+    return Message(
+        subject=subject(*batch.events),
+        state=parts[0].state,
+        headline=_headline(told) or parts[0].headline,
+        notes=(),
+        warning=_warning(batch.events),
+        parts=parts,
+        listed=_list(parts),
+        detailed=parts[:in_detail],
+        text="",
+        urgent=any(_is_urgent(story.newest) for story in told),
+    )
 
 
-def _reason(event: Event) -> str:
-    return f"the reason is {event.reason}" if event.reason else "no reason is known"
+def _headline(told: tuple[Story, ...]) -> str:
+    """Count several incidents by state, and name the checks; say nothing of a single one, which has its own."""
+    if len(told) == 1:
+        return ""
+    counts = Counter(state_of(story.newest) for story in told)
+    return f"{', '.join(f'{counts[state]} {state}' for state in RANKS if counts[state])}: {some(_names(told))}"
 
 
-def _state(event: Event) -> str:
-    words = {
-        Kind.RESOLVED: "RESOLVED",
-        Kind.CHECK_BROKEN: "CHECK BROKEN",
-        Kind.CHECK_REPAIRED: "CHECK REPAIRED",
-        Kind.WITHDRAWN: "WITHDRAWN",
-    }
-    return words.get(event.kind) or ("FAILING" if event.severity is Severity.FAIL else "WARNING")
+def _names(told: tuple[Story, ...]) -> list[str]:
+    return list(dict.fromkeys(story.newest.check for story in told))
+
+
+def _parts(told: tuple[Story, ...], at: float, group_wait: float, room: int, in_detail: int) -> tuple[Part, ...]:
+    names, parts = set(_names(told)), []
+    for story in told[:in_detail]:
+        late = delay(story.events, at, group_wait) if len(told) > 1 else 0.0
+        parts.append(tell(story, at, late=late, told=names, room=room))
+        names |= set(story.newest.context.get("also_failing") or ())
+        room -= sum(len(text) for _, text in parts[-1].evidence)
+    return (*parts, *map(mention, told[in_detail:]))
 
 
 def _is_urgent(event: Event) -> bool:
     return event.kind in (Kind.RAISED, Kind.REMINDER) and event.severity is Severity.FAIL
 
 
-def _why(event: Event) -> str:
-    """Say why this message is sent: the question of everyone who is woken."""
-    policy = plain(event.context.get("policy", ""), 100)
-    rule = f" (its policy: {policy})" if policy else ""
-    first = "the first" if event.sequence == 1 else f"number {event.sequence}"
-    messages = {
-        Kind.RAISED: f"the check rose from {event.was.word} to {event.severity.word}{rule}",
-        Kind.EASED: f"the check eased from {event.was.word} to {event.severity.word}{rule}",
-        Kind.RESOLVED: f"the check went back from {event.was.word} to ok{rule}",
-        Kind.REMINDER: "a reminder was due: nothing has changed since the last message",
-        Kind.CHECK_BROKEN: "the check could not be carried out, so it says nothing about its target",
-        Kind.CHECK_REPAIRED: "the check could be carried out again",
-        Kind.WITHDRAWN: "the check left the configuration while this incident was open",
-    }
-    return f"{messages[event.kind]}; message is {first} of this incident"
+def _notes(batch: Batch, at: float, group_wait: float) -> tuple[str, ...]:
+    late = _late(delay(batch.events, at, group_wait))
+    return tuple(filter(None, (_because(batch), late, _warning(batch.events))))
 
 
-def _warning(event: Event) -> str:
-    """Say so when the event is in memory only: after a crash nobody would know of it."""
-    if event.context.get("recorded", True):
+def _because(batch: Batch) -> str:
+    """Say why this recipient gets it, where that is not the configuration."""
+    reasons = list(dict.fromkeys(plain(delivery.why, 300).rstrip(".") for delivery in batch.deliveries if delivery.why))
+    more = f"; and {len(reasons) - 3} more" if len(reasons) > 3 else ""
+    return f"You get this because {'; '.join(reasons[:3])}{more}." if reasons else ""
+
+
+def _late(seconds: float) -> str:
+    return f"This message is delayed {lasting(seconds)}: it could not leave earlier." if seconds else ""
+
+
+def _warning(events: tuple[Event, ...]) -> str:
+    """Say so when an event is in memory only: after a crash nobody would know of it."""
+    if all(event.context.get("recorded", True) for event in events):
         return ""
     return "Heartbeat could not write to its store: this message is not yet recorded. Look at its disk."
 
 
-def _facts(event: Event) -> tuple[tuple[str, str], ...]:
-    result, run, context = event.result, event.run, event.context
-    facts = [
-        ("expected", plain((result and result.expected) or "", 500)),
-        ("observed", plain((result and result.observed) or "", 500)),
-        *((f"limit {plain(f.limit, 80)}", plain(f"{f.observed}; {f.expected}", 200)) for f in event.findings[:FACTS]),
-        ("reason", str(event.reason or "")),
-        ("since", f"{readable(event.since)} ({span(event.at - event.since)} ago)"),
-        ("at", readable(event.at)),
-        ("check type", plain(context.get("type", ""), 80)),
-        ("location", plain(context.get("location", ""), 200)),
-        ("labels", _labels(event)),
-        ("runbook", plain(context.get("runbook", ""), 1000)),
-        ("incident", plain(event.incident, 80)),
-        ("event", plain(event.id, 80)),
-        ("run", plain(run.id if run else "", 80)),
-    ]
-    return tuple((name, value) for name, value in facts if value)
+def _text(message: Message) -> str:
+    blocks = [message.headline, *message.notes]
+    if not message.listed:
+        return "\n\n".join([*blocks, *_details(message.parts[0])]) + "\n"
+    blocks.append("\n".join(f"* {line}" for line in message.listed))
+    for number, part in enumerate(message.detailed, 1):
+        blocks += [f"--- {number} of {len(message.parts)} ---\n{part.headline}", *_details(part)]
+    return "\n\n".join(blocks) + "\n"
 
 
-def _labels(event: Event) -> str:
-    labels = event.context.get("labels") or {}
-    return ", ".join(f"{plain(name, 60)}={plain(value, 100)}" for name, value in sorted(labels.items())[:FACTS])
-
-
-def _evidence(event: Event) -> tuple[tuple[str, str], ...]:
-    """Return phases, measurements and the texts the check kept, until the room for them is used up."""
-    result = event.result
-    if result is None:
+def _list(parts: tuple[Part, ...]) -> tuple[str, ...]:
+    """Return a line for each of several incidents, as far as there is room, and the names of all others."""
+    if len(parts) == 1:
         return ()
-    lines = [f"{'total':<24} {show(result.duration, 's')}"]
-    lines += [f"{plain(name, 64):<24} {show(value, 's')}" for name, value in list(result.phases.items())[:FACTS]]
-    evidence = [("time taken", "\n".join(lines))]
-    if result.measurements:
-        measured = list(result.measurements.items())[:FACTS]
-        evidence.append(("measurements", "\n".join(f"{plain(n, 64):<24} {_show(n, value)}" for n, value in measured)))
-    room = EVIDENCE_TOTAL
-    for name, text in result.evidence.items():
-        kept = block(text, min(EVIDENCE_CHARACTERS, room))
-        if room > 0 and kept:
-            evidence.append((plain(name, 64), kept))
-        room -= len(kept)
-    return tuple(evidence)
+    most = max(80, LIST_CHARACTERS // min(len(parts), LISTED))
+    lines = [cut(part.headline, most) for part in parts[:LISTED]]
+    if rest := parts[LISTED:]:
+        lines.append(cut(f"and {len(rest)} more: {', '.join(plain(part.event.check, 60) for part in rest)}", 4000))
+    return tuple(lines)
 
 
-def _show(name: str, value: float) -> str:
-    unit = next((unit for suffix, unit in _UNITS.items() if name.endswith(suffix)), "")
-    return show(value, unit)
+def _details(part: Part) -> list[str]:
+    """Write facts and evidence as plain text. Evidence is indented, so that it cannot pose as a line of ours."""
+    facts = "\n".join(f"{name + ':':<13} {value}" for name, value in part.facts)
+    evidence = [f"{name}:\n{_indented(name, text)}" for name, text in part.evidence]
+    return [facts, f"Why this message: {part.why}.", *evidence]
 
 
-def _text(
-    headline: str, facts: tuple[tuple[str, str], ...], evidence: tuple[tuple[str, str], ...], why: str, warning: str
-) -> str:
-    """Write everything as plain text. Evidence is indented, so that it cannot pose as a line of ours."""
-    parts = [headline, *([warning] if warning else []), "\n".join(f"{name + ':':<12} {value}" for name, value in facts)]
-    parts.append(f"Why this message: {why}.")
-    parts += [f"{name}:\n" + "\n".join(f"  | {line}" for line in text.split("\n")) for name, text in evidence]
-    whole = "\n\n".join(parts) + "\n"
-    if len(whole.encode()) <= TEXT_BYTES:
-        return whole
-    return whole.encode()[: TEXT_BYTES - 20].decode(errors="ignore") + "\n[cut here]\n"
+def _indented(name: str, text: str) -> str:
+    """Indent a text; a command only by spaces, so that it can be copied and run."""
+    margin = "    " if name == "curl" else "  | "
+    return "\n".join(f"{margin}{line}" for line in text.split("\n"))
+
+
+def _bounded(text: str) -> str:
+    if len(text.encode()) <= TEXT_BYTES:
+        return text
+    return text.encode()[: TEXT_BYTES - 20].decode(errors="ignore") + "\n[cut here]\n"

@@ -137,6 +137,7 @@ class Kind(StrEnum):
     CHECK_BROKEN = "check_broken"
     CHECK_REPAIRED = "check_repaired"
     WITHDRAWN = "withdrawn"
+    DRILL = "drill"
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,6 +204,8 @@ class Delivery:
     """Until when others may join its batch."""
     sealed_at: float = 0.0
     """When its message was made, just before the first attempt; 0 while others may still join."""
+    done_at: float = 0.0
+    """When it was acknowledged or given up; 0 while it is on its way."""
     why: str = ""
     """Why this recipient gets it, where that is not the configuration: what another could not be told, and why."""
 

@@ -7,9 +7,10 @@ from collections.abc import Mapping
 from math import isfinite
 from typing import Any
 
-from heartbeat.core.message import sentence_of, timestamp
 from heartbeat.core.model import Event, Result, Run
+from heartbeat.core.telling import sentence_of
 from heartbeat.core.text import block, plain
+from heartbeat.core.times import timestamp
 
 PAYLOAD_BYTES = 20_000
 """Standard Webhooks 1.0.0 advises to stay below this."""
@@ -18,13 +19,16 @@ VERSION = 1
 _ROOM = ((4096, 100), (1024, 100), (256, 50), (0, 20), (0, 5), (0, 0))
 
 
-def payload(event: Event) -> dict[str, Any]:
+def payload(event: Event, *, why: str = "") -> dict[str, Any]:
     """Return the event as data for JSON. Evidence is shortened until the whole is below 20 kB in UTF-8.
 
-    ``type`` and ``timestamp`` are as Standard Webhooks asks; a reader should ignore keys it does not know.
+    ``heartbeat/schemas/event-v1.json`` describes it. ``type`` and ``timestamp`` are as Standard Webhooks asks; a
+    reader should ignore keys it does not know. ``why`` is that of the delivery: it is set where a receiver is told in
+    place of another.
     """
     for characters, entries in _ROOM:
         whole = _whole(event, characters, entries)
+        whole["data"]["why"] = plain(why, 300)
         if len(encode(whole)) < PAYLOAD_BYTES:
             break
     return whole
@@ -64,6 +68,8 @@ def _whole(event: Event, characters: int, entries: int) -> dict[str, Any]:
         "labels": _texts(context.get("labels") or {}, 200, min(entries, 30)),
         "location": plain(context.get("location", ""), 200),
         "runbook": plain(context.get("runbook", ""), 1000),
+        "page": plain(context.get("page", ""), 1000),
+        "also_failing": [plain(name, 80) for name in (context.get("also_failing") or ())[: min(entries, 20)]],
         "recorded": bool(context.get("recorded", True)),
     }
     return {

@@ -28,3 +28,11 @@ def cut(text: str, limit: int) -> str:
     The sign tells redaction that half a secret may stand before it.
     """
     return text if len(text) <= limit else text[: max(0, limit - 1)] + "…"
+
+
+def words_of(error: BaseException) -> str:
+    """Return what an exception says; one of a plugin may raise even then."""
+    try:
+        return str(error)
+    except Exception:  # noqa: BLE001 - the class of the exception is the plugin's code, and may raise anything
+        return "(its message cannot be read: its __str__ raises)"

@@ -56,6 +56,8 @@ class Ending:
 def failure(end: Ending, request: Request, target: Target, trace: Trace) -> CheckFailed:
     """Turn an ending that is no success into the error to raise."""
     name = _who(target, request, trace)
+    if end.refused and trace.redirects:
+        return CheckFailed(f"a redirect leads to {name}, and is not followed there: {end.refused}", reason="protocol")
     return _own_fault(end, request, name) or _fault_of_target(end, target, trace, name)
 
 

@@ -57,7 +57,8 @@ def _header_value(name: str, value: str) -> str:
 def body_text(response: Response) -> str:
     """Return the head of a body as text, its line breaks kept."""
     text = decode(response.body[: 4 * BODY_SHOWN], response.header("content-type"))
-    return block(text, BODY_SHOWN) or "(empty)"
+    goes_on = response.truncated or len(response.body) > 4 * BODY_SHOWN
+    return block(f"{text}…" if goes_on else text, BODY_SHOWN) or "(empty)"
 
 
 def _certificate(trace: Trace) -> Callable[[], str]:

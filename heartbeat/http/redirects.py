@@ -6,6 +6,7 @@ from dataclasses import replace
 from urllib.parse import quote, urljoin, urlsplit, urlunsplit
 
 from heartbeat.check import CheckFailed
+from heartbeat.http.guard import guard_webhook_target
 from heartbeat.http.message import Request, Response, target
 from heartbeat.http.text import safe_url
 
@@ -16,8 +17,9 @@ PRINTABLE = "!#$%&'()*+,/:;=?@[]~-._"
 def next_request(request: Request, response: Response) -> Request | None:
     """Return the request that a redirect asks for, or None where the answer is none.
 
-    At a change of origin (scheme, host, port) the caller's headers and client certificate stay behind. A body never
-    goes from https to http.
+    At a change of origin (scheme, host, port) the caller's headers and client certificate stay behind. A body goes to
+    no other origin, but from http to https on the same host. A foreign origin is not looked for at link-local
+    addresses, where clouds keep credentials: the body of an answer is evidence, and would be mailed.
     """
     location = response.header("location") if response.status in STATUSES else None
     if location is None:
@@ -59,14 +61,33 @@ def _same_origin(one: str, other: str) -> bool:
     return (a.scheme, a.host, a.port) == (b.scheme, b.host, b.port)
 
 
+def _is_upgrade(one: str, other: str) -> bool:
+    """Say whether a redirect only goes from http to https on the same host."""
+    a, b = target(one), target(other)
+    return (a.scheme, b.scheme, a.host) == ("http", "https", b.host)
+
+
 def _without_own(before: Request, there: Request) -> Request:
-    """Leave behind what is meant for the first origin only."""
+    """Leave behind what is meant for the first origin only. A body may hold a password: it goes along to none other."""
     if target(before.url).scheme == "https" and target(there.url).scheme == "http" and there.body is not None:
         raise CheckFailed(
             f"{target(before.url)} redirects from https to http, where the body of the request would be sent in clear",
             reason="protocol",
             observed=safe_url(there.url),
         )
+    if there.body is not None and not _is_upgrade(before.url, there.url):
+        raise CheckFailed(
+            f"{target(before.url)} redirects to another origin, where the body of the request would be sent; "
+            "make that address the url of the check if it is the right one",
+            reason="protocol",
+            observed=safe_url(there.url),
+        )
     content_type = next((value for name, value in there.headers if name.lower() == "content-type"), there.content_type)
     tls = replace(there.tls, cert_file="", key_file="")
-    return replace(there, headers=(), content_type=content_type if there.body is not None else "", tls=tls)
+    return replace(
+        there,
+        headers=(),
+        content_type=content_type if there.body is not None else "",
+        tls=tls,
+        address_guard=there.address_guard or guard_webhook_target,  # or a target could have us fetch cloud credentials
+    )

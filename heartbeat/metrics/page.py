@@ -211,7 +211,7 @@ def _families(live: Live, prefixes: Prefixes) -> tuple[str, ...]:
 
 def _histogram(live: Live, prefixes: Prefixes) -> str:
     # Counts that were kept for other bounds, before a reload, say nothing about these.
-    known = live.buckets if len(live.buckets) == len(prefixes.le) else [0] * len(prefixes.le)
+    known = live.buckets if live.bounds == prefixes.buckets else [0] * len(prefixes.le)
     counts = list(accumulate(known))
     lines = [f"{prefix}{count}\n" for prefix, count in zip(prefixes.le, counts, strict=True)]
     name, labels, total = "heartbeat_check_run_duration_seconds", prefixes.labels, counts[-1]

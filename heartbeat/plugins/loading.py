@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+import os
 import re
+import signal
 import sys
+import threading
 import traceback
 from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from inspect import isabstract
 from pathlib import Path
 from types import ModuleType
+from typing import NoReturn
 
 from heartbeat.check import Check
+from heartbeat.core.text import cut
 from heartbeat.plugins.source import PluginError, Source, digest_of, read_source
 
 ROOT = "heartbeat_checks"
 MESSAGE_CHARACTERS = 300
+IMPORT_SECONDS = 20.0
+"""How long the import of one plugin may take."""
 
 
 def load_type(source: Source) -> type[Check]:
@@ -52,12 +60,42 @@ def _execute(source: Source, path: Path, name: str) -> ModuleType:
     old = sys.modules.get(name)
     sys.modules[name] = module
     try:
-        exec(compile(text, str(path), "exec", dont_inherit=True), module.__dict__)  # noqa: S102 - this is what loading a plugin is
-        _complete(module)
+        with _held():
+            exec(compile(text, str(path), "exec", dont_inherit=True), module.__dict__)  # noqa: S102 - this is what loading a plugin is
+            _complete(module)
     except (Exception, SystemExit) as error:  # a plugin may raise anything, and none stops the others
         _restore(name, old)
         raise _explain(error, source, path) from error
     return module
+
+
+@contextmanager
+def _held() -> Iterator[None]:
+    """Let code that is being imported neither end the process without a word nor go on for ever.
+
+    Only the main thread can be interrupted. A reload imports in one of the others, but in a child process first.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def late(_number: int, _frame: object) -> NoReturn:
+        raise TimeoutError(f"it was still running after {IMPORT_SECONDS:g} s; what takes long belongs into run")
+
+    def leave(status: int) -> None:
+        if os.getpid() != process:
+            ended(status)
+        raise SystemExit(f"it called os._exit({status!r})")
+
+    process, ended, before = os.getpid(), os._exit, signal.signal(signal.SIGALRM, late)
+    os._exit = leave  # type: ignore[assignment]  # never returns, which a plain function cannot promise
+    signal.setitimer(signal.ITIMER_REAL, IMPORT_SECONDS)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+        os._exit = ended
 
 
 def _restore(name: str, old: ModuleType | None) -> None:
@@ -139,7 +177,7 @@ def _explain(error: BaseException, source: Source, path: Path | None) -> PluginE
         remedy = f"pip install 'heartbeat[{source.name}]'" if source.bundled else f"install {missing}"
         sentence = f'the check type "{source.name}" needs the library {missing}, which is not installed: {remedy}'
         return PluginError(sentence, file=path, line=_line_of(error, path), missing=missing)
-    said = re.sub(r"\s+", " ", str(error.msg if isinstance(error, SyntaxError) else error))[:MESSAGE_CHARACTERS]
+    said = re.sub(r"\s+", " ", cut(str(error.msg if isinstance(error, SyntaxError) else error), MESSAGE_CHARACTERS))
     sentence = f'the check type "{source.name}" does not import: {type(error).__name__}' + (f": {said}" if said else "")
     return PluginError(sentence, file=path, line=_line_of(error, path))
 

@@ -19,7 +19,9 @@ LIMIT = 20_000
 
 Change = Callable[[Connection], object]
 """Anything else that is done in its place in the queue, inside the transaction of its group."""
-Work = Entry | Delivery | Change
+Settled = tuple[Delivery, ...]
+"""How far some deliveries got; recorded together."""
+Work = Entry | Settled | Change
 Item = tuple[Work, "Future[None] | None"]
 
 

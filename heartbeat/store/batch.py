@@ -8,8 +8,9 @@ from typing import Any
 from sqlalchemy import Connection, bindparam, delete, exists, select, tuple_, update
 from sqlalchemy.dialects.sqlite import insert, pysqlite
 
-from heartbeat.core.model import Delivery, Event
-from heartbeat.store.backlog import Change, Work
+from heartbeat.core.model import Event
+from heartbeat.crash import crash_point
+from heartbeat.store.backlog import Change, Settled, Work
 from heartbeat.store.entry import Entry
 from heartbeat.store.rows import delivery_row, event_row, result_row, status_row
 from heartbeat.store.schema import check_status, delivery, event, result
@@ -36,7 +37,7 @@ UPSERT_STATUS = _status.on_conflict_do_update(
 INSERT_EVENT = insert(event).on_conflict_do_nothing()
 INSERT_DELIVERY = insert(delivery).on_conflict_do_nothing(index_elements=["id"])
 _settled = insert(delivery)
-_PROGRESS = ("state", "attempts", "next_at", "note", "lease_boot")
+_PROGRESS = ("state", "attempts", "next_at", "note", "lease_boot", "batch", "closes_at", "sealed_at", "done_at")
 SETTLE_DELIVERY = _settled.on_conflict_do_update(
     index_elements=["id"], set_={name: _settled.excluded[name] for name in _PROGRESS}
 )
@@ -58,11 +59,12 @@ class Batch:
         self._deliveries: Rows = []
         self._settled: Rows = []
 
-    def add(self, work: Entry | Delivery) -> None:
+    def add(self, work: Entry | Settled) -> None:
         """Take in one piece of work."""
-        if isinstance(work, Delivery):
-            self._events.setdefault(work.event.id, work.event)
-            self._settled.append(delivery_row(work, self._boot))
+        if isinstance(work, tuple):
+            for delivery in work:
+                self._events.setdefault(delivery.event.id, delivery.event)
+                self._settled.append(delivery_row(delivery, self._boot))
             return
         if work.run is not None and work.result is not None and work.verdict is not None:
             row = result_row(work.run, work.result, work.verdict)
@@ -90,6 +92,8 @@ class Batch:
         ):
             if rows:
                 connection.execute(statement, rows)
+        if self._deliveries:
+            crash_point("before_commit")
 
 
 def plan(group: Iterable[Work], boot: int, now: float) -> list[Change]:
@@ -97,7 +101,7 @@ def plan(group: Iterable[Work], boot: int, now: float) -> list[Change]:
     changes: list[Change] = []
     batch: Batch | None = None
     for work in group:
-        if isinstance(work, (Entry, Delivery)):
+        if isinstance(work, (Entry, tuple)):
             if batch is None:
                 batch = Batch(boot, now)
                 changes.append(batch)

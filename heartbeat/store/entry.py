@@ -27,6 +27,8 @@ class Entry:
     """Also those that nobody gets: ``suppressed``, with the reason as their note."""
     check: str = ""
     """The check's name; needed only without a run."""
+    steady_at: float | None = None
+    """When it came to be, on a clock that is never set back; an older status does not replace a newer one."""
 
     @property
     def name(self) -> str:
@@ -35,7 +37,9 @@ class Entry:
 
     @property
     def at(self) -> float | None:
-        """When it came to be, on the daemon's steady clock; None where nothing in it says so."""
+        """What orders the statuses of one check within a life of the daemon; None where nothing in it says so."""
+        if self.steady_at is not None:
+            return self.steady_at
         return self.verdict.at if self.verdict else max((event.at for event in self.events), default=None)
 
     @property

@@ -16,9 +16,11 @@ class StoreFailed(Exception):  # noqa: N818 - the word of the domain, beside Che
     """A record could not be made durable. The text says why and what to do; later records are tried again."""
 
 
+FULL = "the disk is full; free some space, or keep less (history.keep, history.rows)"
+
 # The beginning of SQLite's name for the error, and what it means to someone who has never seen SQLite.
 _MEANINGS = (
-    ("SQLITE_FULL", "the disk is full; free some space, or keep less (history.keep, history.rows)"),
+    ("SQLITE_FULL", FULL),
     ("SQLITE_READONLY", "it is read-only; make the file and its folder writable for this user"),
     ("SQLITE_CANTOPEN", "it cannot be opened; let this user read and write the file and its folder"),
     ("SQLITE_PERM", "access is denied; let this user read and write the file and its folder"),
@@ -34,6 +36,12 @@ _MEANINGS = (
 def driver_error(error: BaseException) -> BaseException:
     """Return what the driver raised, without SQLAlchemy's wrapping (it would show the parameters of the row)."""
     return error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
+
+
+def is_out_of_room(error: BaseException) -> bool:
+    """Say whether the disk took no more bytes: it is full, or a quota is used up."""
+    name = getattr(driver_error(error), "sqlite_errorname", None) or ""
+    return name in ("SQLITE_FULL", "SQLITE_IOERR_WRITE", "SQLITE_IOERR_SHMSIZE")
 
 
 def is_about_the_row(error: BaseException) -> bool:

@@ -9,6 +9,7 @@ from alembic.config import Config
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, inspect, text
 
+from heartbeat.crash import crash_point
 from heartbeat.store.errors import StoreError
 from heartbeat.store.files import pragma
 
@@ -48,6 +49,7 @@ def migrate(connection: Connection, path: Path) -> None:
         )
     with connection.begin():
         command.upgrade(configuration(connection), "head")
+        crash_point("during_migration")
 
 
 def _revision(connection: Connection) -> str | None:

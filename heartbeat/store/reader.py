@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 from pydantic import ValidationError
 from sqlalchemy import Connection, Row, Select, select, text
 
+from heartbeat.core.batch import OVER
 from heartbeat.core.model import Delivery, DeliveryState, Event
 from heartbeat.core.status import Status
 from heartbeat.store.entry import Recorded, Snapshot
 from heartbeat.store.rows import read_delivery, read_event, read_result, read_status
 from heartbeat.store.schema import OPEN, check_status, delivery, event, result
+
+MOST_IDS = 500
+"""In one query; SQLite takes 32,766 at most."""
 
 # The names are found by jumping from one to the next in the index; grouping would read all of it.
 _NEWEST = text("""
@@ -26,7 +31,7 @@ FROM name WHERE name.value IS NOT NULL
 
 
 def load(connection: Connection) -> Snapshot:
-    """Read what a start takes over. Deliveries that are leased come as pending: their holder is gone."""
+    """Read what a start takes over. A delivery that is leased may have been sent by the life that leased it."""
     unreadable: list[str] = []
     statuses: dict[str, Status] = {}
     for row in connection.execute(select(check_status)):
@@ -84,3 +89,19 @@ def deliveries(connection: Connection, incident: str | None, state: DeliveryStat
         rows = rows.where(delivery.c.state == state.value)
     found: list[Row[Any]] = list(connection.execute(rows))
     return [read_delivery(row) for row in found]
+
+
+def find(connection: Connection, ids: Collection[str]) -> list[Delivery]:
+    """Return those of these deliveries that are there."""
+    wanted = list(ids)
+    parts = [wanted[start : start + MOST_IDS] for start in range(0, len(wanted), MOST_IDS)]
+    rows = [row for part in parts for row in connection.execute(_deliveries().where(delivery.c.id.in_(part)))]
+    return [read_delivery(row) for row in rows]
+
+
+def ended(connection: Connection, channel: str, since: float) -> list[Event]:
+    """Return the events since a time by which incidents ended that a channel is told of, oldest first."""
+    told = select(delivery.c.event_id).where(delivery.c.channel == channel, delivery.c.event_id == event.c.id)
+    kinds = [kind.value for kind in OVER]
+    rows = select(event.c.data).where(event.c.at >= since, event.c.kind.in_(kinds), told.exists())
+    return [read_event(row.data) for row in connection.execute(rows.order_by(event.c.at))]

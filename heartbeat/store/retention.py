@@ -5,6 +5,7 @@ from __future__ import annotations
 from sqlalchemy import ColumnElement, Connection, Select, Table, delete, exists, func, not_, or_, select, text
 
 from heartbeat.config.model import History
+from heartbeat.core.model import DeliveryState
 from heartbeat.store.schema import OPEN, check_status, delivery, event, result
 
 STEP = 500
@@ -48,8 +49,12 @@ def _delete_results(connection: Connection, most: int, condition: ColumnElement[
 
 
 def _delete_events(connection: Connection, before: float) -> int:
-    """Delete old events with their deliveries, unless one is on its way or the check still holds the incident."""
-    on_its_way = exists().where(delivery.c.event_id == event.c.id, text(f"delivery.{OPEN}"))
+    """Delete old events with their deliveries, unless one is on its way or the check still holds the incident.
+
+    One that was given up counts from then: somebody has to have had the time to see it.
+    """
+    given_up = (delivery.c.state == DeliveryState.DEAD.value) & (delivery.c.done_at >= before)
+    on_its_way = exists().where(delivery.c.event_id == event.c.id, or_(text(f"delivery.{OPEN}"), given_up))
     held = exists().where(check_status.c.name == event.c.check, func.instr(check_status.c.status, event.c.incident) > 0)
     oldest = select(event.c.id).where(event.c.at < before, not_(or_(on_its_way, held))).order_by(event.c.at).limit(STEP)
     return _delete(connection, event, oldest)

@@ -111,6 +111,8 @@ def delivery_row(delivery: Delivery, boot: int) -> dict[str, Any]:
         "receiver": writable(to.receiver), "channel": writable(to.channel), "recipient": writable(to.recipient),
         "state": delivery.state.value, "attempts": delivery.attempts, "next_at": delivery.next_at,
         "note": writable(delivery.note), "lease_boot": boot if delivery.state is DeliveryState.LEASED else None,
+        "batch": delivery.batch, "closes_at": delivery.closes_at, "sealed_at": delivery.sealed_at,
+        "done_at": delivery.done_at, "why": writable(delivery.why),
     }  # fmt: skip
 
 
@@ -128,7 +130,10 @@ def read_delivery(row: Row[Any]) -> Delivery:
     """Return a delivery from its row joined with its event's ``data``."""
     address = Address(row.receiver, row.channel, row.recipient)
     state = DeliveryState(row.state)
-    return Delivery(row.id, read_event(row.data), address, state, row.attempts, row.next_at, row.note)
+    return Delivery(
+        row.id, read_event(row.data), address, state, row.attempts, row.next_at, row.note,
+        row.batch, row.closes_at, row.sealed_at, row.done_at, row.why,
+    )  # fmt: skip
 
 
 def read_result(row: Row[Any]) -> Recorded:

@@ -76,7 +76,7 @@ event = Table(
 Index("event_check", event.c.check, event.c.at)
 Index("event_at", event.c.at)
 
-# `number` is the order of creation.
+# `number` is the order of creation. `closes_at` and `sealed_at` say how far its batch is.
 delivery = Table(
     "delivery",
     metadata,
@@ -92,6 +92,11 @@ delivery = Table(
     Column("next_at", REAL, nullable=False),
     Column("note", Text, nullable=False),
     Column("lease_boot", Integer),
+    Column("batch", Text, nullable=False, server_default=text("''")),
+    Column("closes_at", REAL, nullable=False, server_default=text("0")),
+    Column("sealed_at", REAL, nullable=False, server_default=text("0")),
+    Column("done_at", REAL, nullable=False, server_default=text("0")),
+    Column("why", Text, nullable=False, server_default=text("''")),
     sqlite_strict=True,
 )
 Index("delivery_open", delivery.c.number, sqlite_where=text(OPEN))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -92,6 +92,11 @@ class Store:
         return self._writer.lost + self._writer.backlog.dropped
 
     @property
+    def failures(self) -> Mapping[str, int]:
+        """How many operations failed, by kind: ``write`` for commits, ``prune`` for steps of the retention."""
+        return self._writer.failures
+
+    @property
     def history(self) -> History:
         """How long results are kept; may be set at any time, as after a reload."""
         return self._writer.history
@@ -115,9 +120,9 @@ class Store:
             self._writer.backlog.put(entry)
         return None
 
-    def settle(self, delivery: Delivery) -> asyncio.Future[None]:
-        """Record how far a delivery got (state, attempts, next_at, note), and all of it if it is not there yet."""
-        return self._submit(delivery)
+    def settle(self, *deliveries: Delivery) -> asyncio.Future[None]:
+        """Record how far deliveries got, all in one durable commit; what is not there yet is inserted as a whole."""
+        return self._submit(deliveries)
 
     def rename(self, old: str, new: str) -> asyncio.Future[None]:
         """Carry status, results and events over to a new name; does nothing where that has a past of its own."""
@@ -164,6 +169,18 @@ class Store:
     ) -> list[Delivery]:
         """Return the latest deliveries, newest first."""
         return await self._read(partial(reader.deliveries, incident=incident, state=state, limit=limit))
+
+    async def find(self, ids: Collection[str]) -> list[Delivery]:
+        """Return those of these deliveries that are there."""
+        return await self._read(partial(reader.find, ids=ids))
+
+    async def ended(self, channel: str, since: float) -> list[Event]:
+        """Return the events since a time by which incidents ended that a channel is told of, oldest first."""
+        return await self._read(partial(reader.ended, channel=channel, since=since))
+
+    async def ask(self, query: Callable[[Connection], T]) -> T:
+        """Return what a query of ``ledger`` finds. Raises ``StoreFailed``."""
+        return await self._read(query)
 
     async def _read(self, query: Callable[[Connection], T]) -> T:
         return await self._loop.run_in_executor(self._pool, self._query, query)

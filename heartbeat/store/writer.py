@@ -10,17 +10,20 @@ from threading import Thread
 from time import monotonic
 
 import structlog
-from sqlalchemy import Connection, insert, select, text, update
+from sqlalchemy import Connection, Engine, insert, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from heartbeat.config.model import History
+from heartbeat.crash import crash_point
 from heartbeat.store.backlog import Backlog, Change, Item
 from heartbeat.store.batch import plan
-from heartbeat.store.errors import StoreError, StoreFailed, explain, is_about_the_row
-from heartbeat.store.files import connect_writer, has_reset_bug, pragma
+from heartbeat.store.entry import Entry
+from heartbeat.store.errors import FULL, StoreError, StoreFailed, explain, is_about_the_row, is_out_of_room
+from heartbeat.store.files import LOG_BYTES, checkpoint, connect_writer, has_reset_bug, log_size, pragma
 from heartbeat.store.migrate import check_integrity, migrate
+from heartbeat.store.reserve import Reserve
 from heartbeat.store.retention import Sweep
-from heartbeat.store.schema import OPEN, delivery, meta
+from heartbeat.store.schema import meta
 
 PATIENCE = 5.0
 """Seconds that a commit waits for a lock which another program holds."""
@@ -50,10 +53,13 @@ class Writer:
         """Steady results that were in a commit that failed; those that overload dropped are the backlog's."""
         self.opened: asyncio.Future[None] = loop.create_future()
         self.closed: asyncio.Future[None] = loop.create_future()
+        self.failures = {"write": 0, "prune": 0}
+        """How often a commit and a step of the retention failed."""
         self.closing = False
         self.busy_since: float | None = None
         """When the commit that is under way began (monotonic); None between two."""
         self._path, self._clock, self._loop, self._patience = path, clock, loop, patience
+        self._reserve = Reserve(path)
         self._identity = (0, 0)
         self._next_sweep = 0.0
         self._sweep: Sweep | None = None
@@ -63,8 +69,7 @@ class Writer:
     def _run(self) -> None:
         engine = connect_writer(self._path, self._patience)
         try:
-            with engine.connect() as connection:
-                self._open(connection)
+            with self._connect(engine) as connection:
                 self._tell([self.opened], None)
                 self._work(connection)
         except Exception as error:  # noqa: BLE001 - the last hop: whoever waits must hear of it, whatever it is
@@ -74,6 +79,20 @@ class Writer:
             engine.dispose()
             self._refuse_rest()
             self._tell([self.closed], None)
+
+    def _connect(self, engine: Engine) -> Connection:
+        """Return the connection, open and ready; on a full disk the reserve lets us start."""
+        connection = None
+        try:
+            connection = engine.connect()
+            self._open(connection)
+        except Exception as error:
+            if connection is not None:
+                connection.close()
+            if not self._give_up_reserve(error):
+                raise
+            return self._connect(engine)
+        return connection
 
     def _open(self, connection: Connection) -> None:
         check_integrity(connection, self._path)
@@ -86,9 +105,10 @@ class Writer:
         with connection.begin():
             self.boot = 1 + int(connection.scalar(select(meta.c.value).where(meta.c.key == "boot")) or 0)
             connection.execute(insert(meta).prefix_with("OR REPLACE").values(key="boot", value=str(self.boot)))
-            # Whoever held a lease is gone: the lock on the file says so.
-            connection.execute(update(delivery).where(text(OPEN)).values(state="pending", lease_boot=None))
         self._identity = self._identify()
+        if not self._reserve.make() and self._reserve.spent:
+            self.failing = self._on_reserve()
+            log.error("store_failing", error=self.failing)
 
     def _work(self, connection: Connection) -> None:
         while not self.closing or len(self.backlog):
@@ -97,11 +117,16 @@ class Writer:
                 self.busy_since = monotonic()
                 self._commit(connection, group)
                 self.busy_since = None
+            if log_size(self._path) >= LOG_BYTES:
+                self._checkpoint(connection)
+            if self._reserve.spent and self.failing == self._on_reserve():
+                self._recover()
             if self._sweeping() and not self.closing:
                 self._tidy(connection)
 
     def _commit(self, connection: Connection, group: Sequence[Item]) -> None:
         """Write a group in one transaction and tell those who wait; where one row is refused, write one by one."""
+        group = self._spare(group)
         futures = [future for _, future in group if future is not None]
         try:
             changes = plan([work for work, _ in group], self.boot, self._clock())
@@ -111,12 +136,40 @@ class Writer:
                 for item in group:
                     self._commit(connection, [item])
                 return
+            if self._give_up_reserve(error):
+                self._commit(connection, group)
+                return
             self._fail(error, futures, len(group) - len(futures))
         else:
-            if self.failing:
-                log.info("store_recovered", lost=self.lost)
-            self.failing = ""
+            self._recover()
             self._tell(futures, None)
+
+    def _recover(self) -> None:
+        """The store works again; but on its reserve it still fails, so that somebody makes room."""
+        on_reserve = self._reserve.spent and not self._reserve.make()
+        before, self.failing = self.failing, self._on_reserve() if on_reserve else ""
+        if before and not self.failing:
+            log.info("store_recovered", lost=self.lost)
+
+    def _give_up_reserve(self, error: BaseException) -> bool:
+        """Make room for what matters, where that is what lacks and there is any."""
+        if not (is_out_of_room(error) and self._reserve.release()):
+            return False
+        self.failing = self._on_reserve()
+        log.error("store_failing", error=self.failing)
+        return True
+
+    def _on_reserve(self) -> str:
+        return f"The store {self._path} keeps alerts only, on its last room: {FULL}."
+
+    def _spare(self, group: Sequence[Item]) -> Sequence[Item]:
+        """Leave out history while the store lives on its reserve: changes of state, events and deliveries need it."""
+        if not self._reserve.spent:
+            return group
+        spared = [item for item in group if isinstance(item[0], Entry) and not item[0].again]
+        self.lost += sum(future is None for _, future in spared)
+        self._tell([future for _, future in spared if future is not None], StoreFailed(self._on_reserve()))
+        return [item for item in group if item not in spared] if spared else group
 
     def _transact(self, connection: Connection, changes: Sequence[Change], *, durable: bool) -> None:
         if durable and self._identify() != self._identity:
@@ -128,6 +181,7 @@ class Writer:
 
     def _fail(self, error: BaseException, futures: list[asyncio.Future[None]], steady: int) -> None:
         sentence = explain(error, self._path)
+        self.failures["write"] += 1
         self.lost += steady
         if not is_about_the_row(error):
             if sentence != self.failing:
@@ -147,11 +201,20 @@ class Writer:
             pragma(connection, "synchronous=NORMAL")
             with connection.begin():
                 more = self._sweep.step(connection)
+                crash_point("during_retention")
         except SQLAlchemyError as error:
             more = False
+            self.failures["prune"] += 1
             log.warning("store_retention_failed", error=explain(error, self._path))
         if not more:
             self._sweep, self._next_sweep = None, monotonic() + SWEEP
+            self._checkpoint(connection)
+
+    def _checkpoint(self, connection: Connection) -> None:
+        try:
+            checkpoint(connection)
+        except sqlite3.Error as error:
+            log.warning("store_checkpoint_failed", error=explain(error, self._path))
 
     def _identify(self) -> tuple[int, int]:
         try:

@@ -45,6 +45,7 @@ class Inbox:
         self.connections = 0
         self._replies: defaultdict[str, deque[str]] = defaultdict(deque)
         self._arrived = asyncio.Condition()
+        self._heard = asyncio.Event()
 
     def script(self, command: str, *replies: str) -> None:
         """Give the next replies to ``CONNECT``, ``MAIL``, ``RCPT``, ``DATA`` or ``AUTH``; then all is well again."""
@@ -60,6 +61,18 @@ class Inbox:
         async with self._arrived:
             self.mails.append(mail)
             self._arrived.notify_all()
+
+    def take(self, data: bytes) -> None:
+        """Note what a client sent."""
+        self.wire += data
+        self._heard.set()
+
+    async def hear(self, words: bytes, times: int = 1, within: float = 10.0) -> None:
+        """Wait until clients have sent these bytes that often. Raises TimeoutError."""
+        async with asyncio.timeout(within):
+            while self.wire.count(words) < times:
+                self._heard.clear()
+                await self._heard.wait()
 
     async def wait(self, count: int, within: float = 10.0) -> list[Mail]:
         """Wait until that many mails are there, and return all. Raises TimeoutError."""
@@ -130,7 +143,7 @@ def _protocol_factory(
             super().connection_lost(error)
 
         def data_received(self, data: bytes) -> None:
-            inbox.wire += data
+            inbox.take(data)
             super().data_received(data)
 
         async def push(self, status: Any) -> None:

@@ -21,6 +21,7 @@ from heartbeat.metrics.instruments import Instruments
 from heartbeat.metrics.page import CONTENT_TYPE, Page
 from heartbeat.state import State
 from heartbeat.web.checks import describe
+from heartbeat.web.deliveries import Ask, delivery_routes, nobody
 from heartbeat.web.guard import Guard
 
 CHECKS_AT_ONCE = 20
@@ -35,7 +36,7 @@ class View:
 
     ``config`` returns the configuration in use. The two sentences are empty when all is well: ``unhealthy`` says why
     the loop or the scheduler no longer works, ``unready`` why there is nothing to serve yet. ``next_run`` says when a
-    check is due, if that is known.
+    check is due, if that is known. ``ask`` answers queries on the store.
     """
 
     state: State
@@ -44,6 +45,7 @@ class View:
     unhealthy: Callable[[], str]
     unready: Callable[[], str]
     next_run: NextRun = lambda _: None
+    ask: Ask = nobody
 
 
 def create_app(view: View) -> Starlette:
@@ -83,6 +85,7 @@ def create_app(view: View) -> Starlette:
         Route("/-/ready", ready),
         Route("/api/v1/checks", checks),
         Route("/api/v1/checks/{name:path}", check),
+        *delivery_routes(view.ask, lambda text: view.config().redactor(text)),
     ]
     app = Starlette(routes=routes, middleware=[Middleware(Guard, host=view.config().web.host)])
     app.router.redirect_slashes = False  # a redirect would repeat whatever Host was sent
@@ -141,7 +144,7 @@ def _compressed(slices: Iterator[bytes]) -> Iterator[bytes]:
 
 
 def _index(view: View) -> str:
-    paths = ("/metrics", "/api/v1/checks", "/-/healthy", "/-/ready")
+    paths = ("/metrics", "/api/v1/checks", "/api/v1/deliveries", "/-/healthy", "/-/ready")
     links = "\n".join(f'<li><a href="{path}">{path}</a></li>' for path in paths)
     where = f" in {escape(view.config().location)}" if view.config().location else ""
     return (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import socket
 from collections.abc import AsyncIterator, Iterator
@@ -38,9 +39,10 @@ def open_port(host: str, port: int) -> socket.socket:
     except OSError as error:
         resolving = isinstance(error, socket.gaierror) or error.errno is None
         reason = str(error.strerror or error) if resolving else os.strerror(error.errno or 0)
-        raise ListenError(
-            f"cannot listen on {host}:{port}: {reason}; stop what listens there, or change web.listen"
-        ) from error
+        remedy = (
+            "stop what listens there, or change web.listen" if error.errno == errno.EADDRINUSE else "change web.listen"
+        )
+        raise ListenError(f"cannot listen on {host}:{port}: {reason}; {remedy}") from error
 
 
 def address_of(listener: socket.socket) -> str:

@@ -23,10 +23,11 @@ FAKETIME = next(Path("/usr/lib").rglob("faketime/libfaketime.so.1"), None)
 
 
 def receivers(mail: int, hook: int) -> str:
+    server = f'server: "smtp://127.0.0.1:{mail}", tls: none, group_wait: 0s'
     return f"""
 receivers:
   oncall:
-    - email: {{to: [oncall@example.com], from: hb@example.com, server: "smtp://127.0.0.1:{mail}", tls: none}}
+    - email: {{to: [oncall@example.com], from: hb@example.com, {server}}}
     - webhook: {{url: "http://127.0.0.1:{hook}/alerts"}}
 self_notify: [oncall]
 """
@@ -90,7 +91,7 @@ async def test_kill_between_the_state_change_and_the_sending_loses_nothing(
     daemon.write(http_check(f"http://127.0.0.1:{port}/"), receivers(mail_port, hook_port), "notify: [oncall]")
     await daemon.start()
     raised = await daemon.log("raised", check="shop")
-    await daemon.log("delivery", outcome="retried", channel="oncall/email")
+    mailed = await daemon.log("delivery", outcome="retried", channel="oncall/email")
     await daemon.log("delivery", outcome="retried", channel="oncall/webhook")
     assert await daemon.stop(signal.SIGKILL) == -signal.SIGKILL
     inbox = await stack.enter_async_context(mail_server(port=mail_port))
@@ -99,7 +100,7 @@ async def test_kill_between_the_state_change_and_the_sending_loses_nothing(
     (mail,) = await inbox.wait(1)
     (post,) = await hook.wait(1)
     assert post.headers["webhook-id"] == raised["event_id"]
-    assert raised["event_id"] in mail.parsed["Message-ID"]
+    assert mailed["batch"] in mail.parsed["Message-ID"]
     assert await daemon.stop() == 0
     assert len(inbox.mails) == len(hook.requests) == 1
 

@@ -1,4 +1,4 @@
-"""Canaries: unmistakable secrets go through the real process in all moods, and nobody but their addressees sees them."""
+"""Canaries: unmistakable secrets go through the real process, and nobody but their addressees sees them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ import pytest
 from heartbeat.testing.daemon import DaemonProcess, until
 from heartbeat.testing.http import Received, Server, head, receive, serve
 from heartbeat.testing.smtp import Inbox, mail_server
-from heartbeat.testing.webhook import Receiver, webhook_receiver
+from heartbeat.testing.webhook import webhook_receiver
 
 WINDOW = 10
 """Characters in a row that give a canary away: a half of it is a leak too."""
@@ -45,7 +45,7 @@ SIGNING = "whsec_" + b64encode(CORES["BASIC"][::-1].encode() * 2).decode()
 
 
 def windows(text: str) -> Iterator[str]:
-    for start in range(0, len(text) - WINDOW + 1):
+    for start in range(len(text) - WINDOW + 1):
         yield text[start : start + WINDOW]
 
 
@@ -74,13 +74,11 @@ class Outputs:
         return list(self._leaks(secrets))
 
     def _leaks(self, secrets: dict[str, str]) -> Iterator[str]:
-        for name, value in secrets.items():
-            for track in tracks(value):
-                raw = track.encode()
-                for where, what in self.seen.items():
-                    if (at := what.find(raw)) >= 0:
-                        yield f"{name} in {where}: {what[max(0, at - 150) : at + 150]!r}"
-                        break
+        for where, what in self.seen.items():
+            for name, value in secrets.items():
+                found = [at for track in tracks(value) if (at := what.find(track.encode())) >= 0]
+                if found:
+                    yield f"{name} in {where}: {what[max(0, min(found) - 150) : min(found) + 150]!r}"
 
 
 def told(received: Received) -> str:
@@ -99,7 +97,12 @@ async def parrot(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, ser
     received = await receive(reader, server)
     body = (filler(received) + told(received)).encode()
     flat = unquote_plus(received.path) + " ".join(f"{k}={v}" for k, v in received.headers.items())
-    headers = {"Content-Length": str(len(body)), "X-Echo": flat, "Set-Cookie": f"a={flat}", "X-Body": repr(received.body)}
+    headers = {
+        "Content-Length": str(len(body)),
+        "X-Echo": flat,
+        "Set-Cookie": f"a={flat}",
+        "X-Body": repr(received.body),
+    }
     if "elsewhere" in received.path:
         headers["Location"] = f"ftp://127.0.0.1/{quote(flat)}?x={quote(flat)}"
     status = 302 if "Location" in headers else 200 if "fine" in received.path else 500
@@ -115,8 +118,10 @@ def filler(received: Received) -> str:
 
 async def leave(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, server: Server) -> None:
     """Redirect to another origin."""
-    await receive(reader, server)
-    writer.write(head(307, {"Content-Length": "0", "Location": server_elsewhere[0]}))
+    received = await receive(reader, server)
+    writer.write(
+        head(303 if "as-get" in received.path else 307, {"Content-Length": "0", "Location": server_elsewhere[0]})
+    )
     await writer.drain()
 
 
@@ -143,7 +148,7 @@ class Blab(Check):
         warnings.warn("warned " + self.secret, stacklevel=1)
         threading.Thread(target=self._fall, name=self.secret).start()
         self.__dict__.setdefault("_tasks", []).append(asyncio.create_task(self._fail(), name=self.secret))
-        probe.note("plain " + self.secret[:40], self.secret)
+        probe.note("plain " + self.secret, self.secret)
         for pad in range(4060, 4096, 7):
             probe.note(f"cut {pad}", "." * pad + self.secret)
         getattr(self, "_" + self.how)(probe)
@@ -194,14 +199,15 @@ def configuration(target: Server, other: Server, inbox: Inbox, *, hows: Iterable
         ("bad-bearer", "x", bearer),
         ("elsewhere", "elsewhere", bearer),
         ("leaving", "leave", bearer),
+        ("leaving-as-get", "leave-as-get", bearer),
         ("expecting", "fine", bearer + '\n      expect: {body: "${secret:BODY}", headers: {X-Echo: "${secret:BODY}"}}'),
         ("heading", "fine", bearer + '\n      expect: {headers: {X-Body: {contains: "${secret:LONG}"}}}'),
         *((f"cut-{pad}", f"x?pad={pad}&a=", bearer) for pad in range(960, 1024, 16)),
     ):
         url = f"{target.url}{path}{'&' if '?' in path else '?'}token=${{secret:QUERY}}&plain=${{secret:QUERY}}"
         checks += f'  {name}:\n    http:\n      url: "{url}"\n      {options}\n'
-    checks += f'  address:\n    http: {{url: "${{secret:URL}}"}}\n'
-    checks += f'  refused:\n    http: {{url: "${{secret:REFUSED}}"}}\n'
+    checks += '  address:\n    http: {url: "${secret:URL}"}\n'
+    checks += '  refused:\n    http: {url: "${secret:REFUSED}"}\n'
     checks += f'  talk:\n    tcp: {{host: 127.0.0.1, port: {target.port}, send: "GET /${{secret:SEND}} x\\r\\n\\r\\n", '
     checks += 'expect: "${secret:SEND}"}\n'
     for how in hows:
@@ -212,7 +218,7 @@ plugins: [plugins]
 receivers:
   oncall:
     - email: {{to: [oncall@example.com], from: hb@example.com, server: "smtp://127.0.0.1:{inbox.port}", tls: none,
-              username: hb, password: "${{secret:SMTP}}"}}
+              username: hb, password: "${{secret:SMTP}}", group_wait: 0s, max_per_hour: 3600}}
     - webhook: {{url: "${{secret:HOOK}}", secret: "${{secret:SIGNING}}", headers: {{X-Key: "${{secret:HEADER}}"}}}}
     - webhook: {{name: wrong, url: "${{secret:WRONGHOOK}}", secret: "${{secret:SIGNING}}"}}
 self_notify: [oncall]
@@ -255,8 +261,8 @@ async def test_a_secret_is_seen_by_its_addressee_only(
     assert await daemon.stop() == 0
     outputs.keep("log", "\n".join(json.dumps(line, ensure_ascii=False) for line in daemon.lines))
     for number, mail in enumerate(inbox.mails):
-        parts = b"".join(part.get_payload(decode=True) or b"" for part in mail.parsed.walk())
-        outputs.keep(f"mail {number}", mail.content + parts)  # type: ignore[operator]  # decoded payloads are bytes
+        parts = [part.get_payload(decode=True) for part in mail.parsed.walk()]
+        outputs.keep(f"mail {number}", mail.content + b"".join(one for one in parts if isinstance(one, bytes)))
     for number, post in enumerate(hook.requests):
         outputs.keep(f"webhook {number}", post.body)
     leaving = "".join(told(one) for one in other.requests if one.path == "/there")
@@ -275,7 +281,7 @@ async def _split(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, ser
     again = asyncio.StreamReader()
     first = await reader.readuntil(b"\r\n")
     again.feed_data(first + await reader.readuntil(b"\r\n\r\n") if first != b"\r\n" else first)
-    length = [line for line in bytes(again._buffer).split(b"\r\n") if line.lower().startswith(b"content-length:")]  # type: ignore[attr-defined]  # noqa: SLF001 - to read ahead
+    length = [line for line in bytes(again._buffer).split(b"\r\n") if line.lower().startswith(b"content-length:")]  # type: ignore[attr-defined]  # to read ahead
     again.feed_data(await reader.readexactly(int(length[0].split(b":")[1])) if length else b"")
     await (leave if b"/leave" in first else parrot)(again, writer, server)
 
@@ -283,7 +289,9 @@ async def _split(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, ser
 async def _gather(daemon: DaemonProcess, outputs: Outputs) -> None:
     for path in ("/metrics", "/api/v1/checks", "/-/ready", "/-/healthy", "/", "/nothing?x=1"):
         outputs.keep(path, (await daemon.get(path)).content)
-    names = [line.strip(" :") for line in daemon.config.read_text().splitlines() if line[:2] == "  " and line[2:3].isalpha()]
+    names = [
+        line.strip(" :") for line in daemon.config.read_text().splitlines() if line[:2] == "  " and line[2:3].isalpha()
+    ]
     for words in (
         ("status",),
         ("validate",),
@@ -339,7 +347,9 @@ async def _reload_badly(daemon: DaemonProcess, outputs: Outputs) -> None:
     outputs.keep("metrics, invalid", (await daemon.get("/metrics")).content)
     outputs.keep("api, invalid", (await daemon.get("/api/v1/checks")).content)
     for section in ("receivers", "web"):
-        daemon.config.write_text(_bad_receiver(before) if section == "receivers" else before.replace("127.0.0.1:0", "${secret:BODY}", 1))
+        daemon.config.write_text(
+            _bad_receiver(before) if section == "receivers" else before.replace("127.0.0.1:0", "${secret:BODY}", 1)
+        )
         code, said = await daemon.command("validate")
         assert code == 78, said
         outputs.keep(f"validate, invalid {section}", said)
@@ -351,10 +361,11 @@ async def _reload_badly(daemon: DaemonProcess, outputs: Outputs) -> None:
 
 def _bad_receiver(text: str) -> str:
     more = """
-    - webhook: {name: a, url: "${secret:BODY}", secret: "${secret:BEARER}", headers: {X: "${secret:LONG}"}, timeout: "${secret:BODY}"}
+    - webhook: {name: a, url: "${secret:BODY}", secret: "${secret:BEARER}", headers: {X: "${secret:LONG}"},
+                 timeout: "${secret:BODY}"}
     - webhook: {name: b, url: "http://u:${secret:QUERY}@x/", secret: "whsec_${secret:HEADER}", verify: "${secret:BODY}"}
-    - email: {name: c, to: ["${secret:BODY}"], from: "${secret:BODY}", server: "smtp://${secret:BEARER}", tls: "${secret:BODY}",
-              username: "${secret:BODY}", password: ["${secret:SMTP}"]}
+    - email: {name: c, to: ["${secret:BODY}"], from: "${secret:BODY}", server: "smtp://${secret:BEARER}",
+              tls: "${secret:BODY}", username: "${secret:BODY}", password: ["${secret:SMTP}"]}
 self_notify:"""
     return text.replace("self_notify:", more.lstrip("\n"), 1)
 

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import json
+import os
 import ssl
 from collections.abc import Callable
 from dataclasses import replace
@@ -11,6 +13,7 @@ import trustme
 
 from heartbeat.core.model import Address, Delivery, Event, Finding, Kind, Outcome, Reason, Result, Run, Severity
 
+GOLDEN = Path(__file__).parent / "golden"
 AT = 1_795_269_731.25  # Sat 21 Nov 2026
 
 
@@ -73,3 +76,18 @@ def deliver(event: Event) -> Callable[..., Delivery]:
         return Delivery("dlv_1", replace(event, **changes), Address("oncall", "oncall/email", recipient))
 
     return make
+
+
+@pytest.fixture
+def golden() -> Callable[[str, Any], None]:
+    """Hold a document against its file under ``golden/``; HEARTBEAT_GOLDEN=write writes the file instead."""
+
+    def compare(name: str, found: Any) -> None:
+        path = GOLDEN / f"{name}.json"
+        text = json.dumps(found, indent=2, ensure_ascii=False, sort_keys=True) + "\n"
+        if os.environ.get("HEARTBEAT_GOLDEN") == "write":
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text)
+        assert path.read_text() == text, f"{path} says otherwise; HEARTBEAT_GOLDEN=write writes it anew"
+
+    return compare

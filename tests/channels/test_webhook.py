@@ -3,7 +3,6 @@ from __future__ import annotations
 import json
 import ssl
 from collections.abc import AsyncIterator, Callable
-from email.utils import formatdate
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ from pydantic import ValidationError
 from standardwebhooks.webhooks import Webhook as Verifier
 
 from heartbeat.channels import DeliveryFailed
-from heartbeat.channels.webhook import Webhook, key_of, retry_after, sign
+from heartbeat.channels.webhook import Webhook, key_of, sign
 from heartbeat.core.batch import single
 from heartbeat.core.model import Delivery
 from heartbeat.http import engine
@@ -21,7 +20,6 @@ from heartbeat.testing.webhook import Answer, Misbehaviour, Receiver, webhook_re
 
 Deliver = Callable[..., Delivery]
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
-NOW = 1_795_269_731.0
 
 
 @pytest.fixture(autouse=True)
@@ -79,7 +77,7 @@ async def test_five_refusals_and_a_success_share_id_and_body_and_are_each_signed
     deliver: Deliver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     times = iter(range(1_614_265_330, 1_614_265_399))
-    monkeypatch.setattr("heartbeat.channels.webhook.time.time", lambda: next(times))
+    monkeypatch.setattr("heartbeat.channels.posting.time.time", lambda: next(times))
     delivery = deliver()
     async with webhook_receiver() as receiver:
         hook = channel(receiver, secret=SECRET)
@@ -142,27 +140,6 @@ async def test_a_redirect_is_not_followed_and_only_its_origin_is_named(deliver: 
     assert error.permanent
     assert "http://127.0.0.1" in error.sentence
     assert not elsewhere.requests
-
-
-@pytest.mark.parametrize(
-    ("value", "seconds"),
-    [
-        ("120", 120.0),
-        (" 0 ", 0.0),
-        (formatdate(NOW + 90, usegmt=True), 90.0),
-        (formatdate(NOW - 90, usegmt=True), 0.0),
-        ("315360000", 3600.0),
-        (formatdate(NOW + 315_360_000, usegmt=True), 3600.0),
-        ("-5", None),
-        ("soon", None),
-        ("1e9", None),
-        ("", None),
-        (None, None),
-        ("Sat, 99 Nov 99999 99:99:99 GMT", None),
-    ],
-)
-def test_retry_after_is_understood_and_clamped(value: str | None, seconds: float | None) -> None:
-    assert retry_after(value, NOW) == seconds
 
 
 async def test_retry_after_is_passed_on(deliver: Deliver) -> None:
@@ -256,7 +233,6 @@ def test_neither_url_nor_secret_nor_header_is_in_the_text_of_the_channel() -> No
         }
     )
     assert "CANARY" not in repr(hook)
-    assert hook.host == "hooks.test"
 
 
 def test_it_works_on_uvloop(deliver: Deliver, server_tls: ssl.SSLContext, ca_file: Path) -> None:
@@ -271,3 +247,108 @@ def test_it_works_on_uvloop(deliver: Deliver, server_tls: ssl.SSLContext, ca_fil
         return len(receiver.requests)
 
     assert uvloop.run(story()) == 3
+
+
+# Formats, templates, methods, rotation
+
+OLD = "whsec_b2xkIGtleSBvZiBtb3JlIHRoYW4gdHdlbnR5Zm91cg=="
+
+
+async def test_two_secrets_sign_twice_and_either_key_verifies(deliver: Deliver) -> None:
+    async with webhook_receiver() as receiver:
+        await send(channel(receiver, secret=[SECRET, OLD]), deliver())
+    (request,) = receiver.requests
+    assert len(request.headers["webhook-signature"].split(" ")) == 2
+    for key in (SECRET, OLD):
+        Verifier(key).verify(request.body, request.headers)
+
+
+@pytest.mark.parametrize(
+    ("format_", "content_type", "key"),
+    [
+        ("native", "application/json", "data"),
+        ("alertmanager", "application/json", "groupKey"),
+        ("cloudevents", "application/cloudevents+json", "specversion"),
+    ],
+)
+async def test_each_format_arrives_with_its_type_and_a_signature(
+    deliver: Deliver, format_: str, content_type: str, key: str
+) -> None:
+    async with webhook_receiver() as receiver:
+        await send(channel(receiver, format=format_, secret=SECRET), deliver())
+    (request,) = receiver.requests
+    assert request.headers["content-type"] == content_type
+    assert key in json.loads(request.body)
+    Verifier(SECRET).verify(request.body, request.headers)
+
+
+async def test_the_method_can_be_put(deliver: Deliver) -> None:
+    async with webhook_receiver() as receiver:
+        await send(channel(receiver, method="PUT"), deliver())
+    assert receiver.requests[0].method == "PUT"
+
+
+async def test_a_body_of_ones_own_is_sent_and_signed(deliver: Deliver) -> None:
+    template = '{"text": {{ headline | tojson }}, "state": "{{ status }}", "to": {{ receiver | tojson }}}'
+    async with webhook_receiver() as receiver:
+        await send(channel(receiver, body=template, secret=SECRET), deliver())
+    (request,) = receiver.requests
+    assert json.loads(request.body) == {
+        "text": "shop-login: the answer was 500",
+        "state": "firing",
+        "to": "oncall",
+    }
+    assert "heartbeat-template-error" not in request.headers
+    Verifier(SECRET).verify(request.body, request.headers)
+
+
+async def test_a_body_can_be_any_text(deliver: Deliver) -> None:
+    async with webhook_receiver() as receiver:
+        options = {"body": "{{ type }} {{ event.check }}", "content_type": "text/plain; charset=utf-8"}
+        await send(channel(receiver, **options), deliver())
+    (request,) = receiver.requests
+    assert request.headers["content-type"] == "text/plain; charset=utf-8"
+    assert request.body == b"heartbeat.check.raised shop-login"
+
+
+@pytest.mark.parametrize("template", ["{{ event.absent }}", '{"a": {{ event.check }}}', "{{ event.sequence / 0 }}"])
+async def test_a_template_that_fails_still_lets_the_alert_out_and_says_so(deliver: Deliver, template: str) -> None:
+    async with webhook_receiver() as receiver:
+        await send(channel(receiver, body=template, format="cloudevents"), deliver())
+    (request,) = receiver.requests
+    whole = json.loads(request.body)
+    assert request.headers["content-type"] == "application/cloudevents+json"
+    assert whole["data"]["check"] == "shop-login"
+    assert whole["template_error"].startswith("the template failed")
+    assert request.headers["heartbeat-template-error"] == whole["template_error"]
+
+
+async def test_a_body_of_ones_own_is_never_shortened(deliver: Deliver) -> None:
+    async with webhook_receiver() as receiver:
+        receiver.script(Answer(400))
+        hook = channel(receiver, body='{"data": {"result": {"evidence": {"a": 1}}}}')
+        assert (await failing(hook, deliver())).permanent
+    assert len(receiver.requests) == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        ({"body": "{{ oops"}, "line 1"),
+        ({"body": "{% include 'x' %}"}, "include is not allowed"),
+        ({"content_type": "text/plain"}, "needs body"),
+        ({"body": "x", "content_type": "text/plain\r\nX: 1"}, "content_type"),
+        ({"format": "xml"}, "native"),
+        ({"method": "GET"}, "POST"),
+        ({"secret": [SECRET, OLD, SECRET]}, "at most 2"),
+        ({"secret": [SECRET, "short"]}, "at least 24"),
+    ],
+)
+def test_a_wrong_choice_is_refused_and_says_what_to_change(change: dict[str, Any], problem: str) -> None:
+    with pytest.raises(ValidationError, match=problem):
+        Webhook.model_validate({"url": "https://hooks.test/x"} | change)
+
+
+def test_a_channel_with_a_template_equals_itself_after_a_reload() -> None:
+    options = {"url": "https://hooks.test/x", "body": "{{ event.check }}", "secret": [SECRET, OLD]}
+    assert Webhook.model_validate(options) == Webhook.model_validate(options)

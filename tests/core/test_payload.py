@@ -1,15 +1,22 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
+from importlib.resources import files
+from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from jsonschema import Draft202012Validator
 
 from heartbeat.core.model import Event, Finding, Kind, Outcome, Reason, Result, Run, Severity
 from heartbeat.core.payload import PAYLOAD_BYTES, encode, payload
 
 AT = 1_795_269_731.25
 RUN = Run("run_1", "shop", AT - 2, 1, AT - 1, 10.0)
+SCHEMA = json.loads(files("heartbeat").joinpath("schemas/event-v1.json").read_bytes())
+VALIDATOR = Draft202012Validator(SCHEMA, format_checker=Draft202012Validator.FORMAT_CHECKER)
 WILD = st.sampled_from(["x" * 9000, '"\\' * 3000, "💩" * 3000, "\ud800" * 3000, "\x00\n" * 3000])
 
 
@@ -84,7 +91,10 @@ def test_the_payload_is_the_published_shape() -> None:
             "labels": {"team": "shop"},
             "location": "eu",
             "runbook": "https://w.test",
+            "page": "",
+            "also_failing": [],
             "recorded": True,
+            "why": "",
         },
     }
 
@@ -101,8 +111,9 @@ def test_a_payload_stays_below_20_kb_and_is_json(text: str, count: int) -> None:
     numbers = {f"{'m' * 60}{number}": 1 / 3 for number in range(count)}
     result = Result(Outcome.FAIL, 1.0, Reason.STATUS, text, text, text, numbers, numbers, many)
     context: dict[str, object] = {"labels": many, "runbook": text, "location": text, "type": text}
-    body = encode(payload(make(result, text, context)))
+    body = encode(payload(make(result, text, context), why=text))
     assert len(body) < PAYLOAD_BYTES
+    assert [error.message[:200] for error in VALIDATOR.iter_errors(json.loads(body))] == []
     assert json.loads(body)["data"]["event"] == "evt_1"
 
 
@@ -117,3 +128,58 @@ def test_evidence_is_given_up_first() -> None:
 def test_what_is_no_finite_number_is_left_out() -> None:
     result = Result(Outcome.FAIL, 1.0, Reason.STATUS, "s", measurements={"a": float("nan"), "b": 1.0})
     assert payload(make(result))["data"]["result"]["measurements"] == {"b": 1.0}
+
+
+RESULTS: list[Result | None] = [
+    None,
+    Result(Outcome.OK, 0.1),
+    Result(Outcome.FAIL, 0.1, Reason.STATUS, "s", "200", "500", {"a": 1.0}, {"b": 0.1}, {"c": "d"}),
+    Result(Outcome.ERROR, 0.0, Reason.PLUGIN, "TypeError"),
+    Result(Outcome.MISSED, 0.0, Reason.LATE, "late"),
+]
+
+
+@pytest.mark.parametrize("kind", Kind)
+@pytest.mark.parametrize("result", RESULTS)
+def test_every_kind_of_event_is_as_the_published_schema_says(kind: Kind, result: Result | None) -> None:
+    event = replace(make(result, context={"also_failing": ["pay"], "page": "https://hb.test/shop"}), kind=kind)
+    event = replace(event, reason=result.reason if result else None, run=RUN if result else None)
+    whole = json.loads(encode(payload(event, why="oncall/email could not tell a@x.test: 550")))
+    assert [error.message for error in VALIDATOR.iter_errors(whole)] == []
+    assert whole["data"]["also_failing"] == ["pay"]
+    assert whole["data"]["why"].endswith("550")
+
+
+@pytest.mark.parametrize("reason", Reason)
+def test_every_reason_is_in_the_published_schema(reason: Reason) -> None:
+    assert VALIDATOR.is_valid(payload(replace(make(None), reason=reason)))
+
+
+def test_the_published_schema_is_sound_and_describes_every_key() -> None:
+    Draft202012Validator.check_schema(SCHEMA)
+    result = Result(Outcome.FAIL, 0.1, Reason.STATUS, "s", "200", "500", {"a": 1.0}, {"b": 0.1}, {"c": "d"})
+    assert undescribed(payload(make(result)), SCHEMA) == []
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("severity", "critical"), ("at", "yesterday"), ("sequence", 0), ("recorded", "yes"), ("findings", [{}])],
+)
+def test_the_published_schema_refuses_what_we_never_send(key: str, value: object) -> None:
+    whole = payload(make(None))
+    whole["data"][key] = value
+    assert not VALIDATOR.is_valid(whole)
+
+
+def undescribed(value: Any, schema: dict[str, Any], path: str = "") -> list[str]:
+    """Return the keys of a payload that the schema knows nothing of; maps with free keys are passed over."""
+    schema = next((one for one in schema.get("oneOf", ()) if one["type"] == "object"), schema)
+    if isinstance(value, list):
+        return [found for one in value for found in undescribed(one, schema["items"], path)]
+    if not isinstance(value, dict) or "additionalProperties" in schema:
+        return []
+    known = schema["properties"]
+    missing = [f"{path}.{key}" for key in value.keys() ^ known.keys()]
+    return missing + [
+        found for key in value.keys() & known.keys() for found in undescribed(value[key], known[key], key)
+    ]

@@ -61,6 +61,21 @@ def test_own_headers_go_along_within_the_origin(location: str) -> None:
     assert following.headers == OWN
 
 
+@pytest.mark.parametrize("location", ["http://b/", "http://a:81/", "https://b/"])
+def test_a_body_goes_to_no_other_origin(location: str) -> None:
+    with pytest.raises(CheckFailed, match="another origin"):
+        after(307, location, Request(url="http://a/", method="POST", body=b"password"))
+    following = after(302, location, Request(url="http://a/", method="POST", body=b"password"))
+    assert following is not None
+    assert following.body is None
+
+
+def test_a_body_goes_along_where_a_host_only_asks_for_https() -> None:
+    following = after(308, "https://a/x", Request(url="http://a/x", method="POST", body=b"b", headers=OWN))
+    assert following is not None
+    assert (following.body, following.headers) == (b"b", ())
+
+
 def test_a_body_never_goes_from_https_to_http() -> None:
     with pytest.raises(CheckFailed, match="in clear"):
         after(307, "http://a/", Request(url="https://a/", method="POST", body=b"password"))
@@ -122,3 +137,14 @@ async def test_another_port_never_sees_the_credentials(serving: Callable[..., ss
     assert shop.requests[0].headers["authorization"] == "Bearer s3cret"
     assert "s3cret" not in str(thief.requests)
     assert thief.requests[0].method == "GET"
+
+
+def test_a_foreign_origin_is_not_looked_for_at_link_local_addresses() -> None:
+    following = after(302, "http://169.254.169.254/latest/", Request(url="http://a/"))
+    assert following is not None
+    assert following.address_guard is not None
+    assert "metadata" in (following.address_guard("169.254.169.254", 80) or "")
+    assert following.address_guard("10.0.0.1", 80) is None
+    at_home = after(302, "/latest/", Request(url="http://a/"))
+    assert at_home is not None
+    assert at_home.address_guard is None

@@ -11,6 +11,7 @@ from heartbeat.channels import Channel, DeliveryFailed, Rendered
 from heartbeat.core.batch import Batch
 from heartbeat.core.model import Address, Delivery, DeliveryState, Event, Kind, Severity
 from heartbeat.outbox import Outbox, Pace
+from heartbeat.outbox.parcel import DONE
 
 LOST = DeliveryFailed("the answer was lost")
 ANSWERS = {
@@ -72,10 +73,9 @@ async def deliver(deliveries: list[Delivery], story: list[str]) -> tuple[list[De
     final: list[Delivery] = []
     all_done = asyncio.Event()
 
-    async def settle(delivery: Delivery) -> None:
+    async def settle(*settled: Delivery) -> None:
         await asyncio.sleep(0)
-        if delivery.state is not DeliveryState.PENDING:
-            final.append(delivery)
+        final.extend(delivery for delivery in settled if delivery.state in DONE)
         if len(final) == len(deliveries):
             all_done.set()
 
@@ -85,7 +85,7 @@ async def deliver(deliveries: list[Delivery], story: list[str]) -> tuple[list[De
         channels={"a": wild},
         clock=lambda: 0.0,
         redact=lambda text: text,
-        observe=lambda _address, _outcome: None,
+        observe=lambda *_: None,
         pace=Pace(delays=(0.0,)),
     )
     await outbox.start()

@@ -8,6 +8,7 @@ import pytest
 import structlog
 
 from heartbeat.channels import DeliveryFailed, Rendered
+from heartbeat.core.batch import Batch
 from heartbeat.core.model import Delivery, DeliveryState, Outcome, Result
 
 Letter = Callable[..., Delivery]
@@ -205,9 +206,13 @@ async def test_where_the_store_fails_an_acknowledged_message_is_not_sent_again_a
 async def test_a_message_that_the_store_does_not_have_says_so(running: Running, letter: Letter) -> None:
     hop = Failing()
     async with running({"a": hop}) as post:
+        post.store_works = False
         post.outbox.accept([letter()], volatile=True)
-        (settled,) = await post.until_settled(1)
+        await post.until_idle()
         assert hop.seen == [("dlv_inc_1_1_a_", b"it broke not recorded")]
+        post.store_works = True
+        await post.outbox._settlement._settle_all()
+        (settled,) = post.settled
         assert "recorded" not in settled.event.context
 
 
@@ -218,6 +223,33 @@ async def test_only_so_many_messages_wait_in_memory(running: Running, letter: Le
         assert post.observed == [("a", "dead")] * 5
         post.outbox.accept([letter("inc_durable")])
         assert post.outbox.pending() == 1001
+
+
+async def test_a_receiver_that_is_down_for_an_hour_gets_every_incident_afterwards_in_order(
+    running: Running, letter: Letter
+) -> None:
+    down = [True]
+    seen: list[str] = []
+
+    async def hop(delivery: Delivery, _message: Rendered) -> str:
+        if down[0]:
+            raise DeliveryFailed("connection refused")
+        seen.append(delivery.id)
+        return "taken"
+
+    async with running({"a": hop}) as post:
+        for minute in range(60):
+            post.tell(letter(f"inc_{minute:02}", 1), *([letter(f"inc_{minute - 3:02}", 2)] if minute > 2 else []))
+            post.move(60)
+            await post.until_idle()
+        assert post.outbox.pending() == 117
+        down[0] = False
+        post.move(721)
+        await post.until(lambda: len(post.done()) == 117)
+        assert len(seen) == len(set(seen)) == 117
+        order = [identity.split("_")[2:4] for identity in seen]
+        for minute in range(57):
+            assert order.index([f"{minute:02}", "1"]) < order.index([f"{minute:02}", "2"])
 
 
 async def test_what_is_known_or_suppressed_is_not_taken_twice(running: Running, letter: Letter) -> None:
@@ -234,7 +266,7 @@ async def test_a_channel_that_breaks_is_tried_again_and_only_its_error_is_named(
     async with running({"a": hop}) as post:
         post.outbox.accept([letter()])
         (failed,) = await post.until_settled(1)
-        assert failed.state is DeliveryState.PENDING
+        assert failed.state is DeliveryState.LEASED, "its receiver may have it"
         assert failed.note == "the channel failed: KeyError"
 
 
@@ -243,7 +275,7 @@ async def test_a_message_that_cannot_be_made_is_tried_again(
 ) -> None:
     async with running({"a": take}) as post:
 
-        def broken(_self: object, _delivery: Delivery) -> Rendered:
+        def broken(_self: object, _batch: Batch, _at: float) -> Rendered:
             raise ValueError("CANARY")
 
         monkeypatch.setattr(type(post.outbox._channels["a"]), "render", broken)
@@ -276,7 +308,7 @@ async def test_an_attempt_ends_although_its_channel_ignores_that(
         post.outbox.accept([letter()])
         (failed,) = await post.until_settled(1)
         assert "did not end" in failed.note
-        assert failed.state is DeliveryState.PENDING
+        assert failed.state is DeliveryState.LEASED, "its receiver may have it"
         release.set()
 
 

@@ -28,15 +28,20 @@ async def _closed_engine() -> AsyncIterator[None]:
 
 
 def impatient(channels: dict[str, Any], settled: list[Delivery]) -> Outbox:
-    async def settle(delivery: Delivery) -> None:
-        settled.append(delivery)
+    attempts: dict[str, int] = {}
+
+    async def settle(*deliveries: Delivery) -> None:
+        for delivery in deliveries:
+            if delivery.attempts > attempts.get(delivery.id, 0):  # and no seal
+                attempts[delivery.id] = delivery.attempts
+                settled.append(delivery)
 
     return Outbox(
         settle=settle,
         channels=channels,
         clock=lambda: 1_795_269_731.0,
         redact=lambda text: text,
-        observe=lambda _address, _outcome: None,
+        observe=lambda *_: None,
         pace=Pace(delays=(0.0,)),
     )
 
@@ -57,7 +62,8 @@ async def test_a_mail_gets_through_greylisting_and_lost_answers_with_one_id(lett
         first, second = await inbox.wait(2)
         await outbox.drain(5)
     assert first.content == second.content
-    assert [delivery.state for delivery in settled[:3]] == [DeliveryState.PENDING] * 3
+    pending, leased = DeliveryState.PENDING, DeliveryState.LEASED
+    assert [delivery.state for delivery in settled[:3]] == [pending, pending, leased]
     assert settled[-1].state is DeliveryState.ACKNOWLEDGED
 
 

@@ -44,7 +44,7 @@ async def test_folder_and_files_are_for_their_owner_only(opened: Opener, path: P
     await store.write(make.raised(1))
     assert mode(path.parent) == 0o700
     assert {file.name: mode(file) for file in path.parent.iterdir()} == dict.fromkeys(
-        ("heartbeat.db", "heartbeat.db-wal", "heartbeat.db-shm", "heartbeat.db.lock"), 0o600
+        ("heartbeat.db", "heartbeat.db-wal", "heartbeat.db-shm", "heartbeat.db.lock", "heartbeat.db.reserve"), 0o600
     )
 
 

@@ -10,10 +10,12 @@ import pytest
 from alembic import command
 from alembic.config import Config
 from alembic.script import ScriptDirectory
-from sqlalchemy import NullPool, create_engine
+from sqlalchemy import NullPool, create_engine, text
 
+from heartbeat.core.model import Address, Delivery, DeliveryState
 from heartbeat.store import StoreError
 from heartbeat.store.migrate import configuration
+from heartbeat.store.rows import event_row
 from heartbeat.store.schema import metadata
 
 Opener = Callable[..., Awaitable[Any]]
@@ -48,6 +50,28 @@ async def test_a_store_of_every_revision_is_brought_up_to_date(
     reference = create_engine(f"sqlite:///{tmp_path}/made.db", poolclass=NullPool)
     metadata.create_all(reference)
     assert shape(path) == shape(tmp_path / "made.db")
+
+
+async def test_what_waits_in_a_store_of_the_first_version_is_taken_over(path: Path, opened: Opener, make: Any) -> None:
+    path.parent.mkdir()
+    engine = create_engine(f"sqlite:///{path}", poolclass=NullPool)
+    event = make.event(1)
+    row = event_row(event)
+    with engine.begin() as connection:
+        command.upgrade(configuration(connection), "0001")
+        connection.execute(text("INSERT INTO meta VALUES ('boot', '41')"))
+        connection.execute(text(f"INSERT INTO event VALUES ({', '.join(f':{name}' for name in row)})"), row)
+        for n, (state, lease) in enumerate((("pending", None), ("leased", 41), ("acknowledged", None)), 1):
+            values = {"n": n, "id": f"dlv_{n}", "event": event.id, "state": state, "lease": lease}
+            rest = "'inc', 'oncall', 'oncall/email', 'a@x', :state, :n, 5.5, '421', :lease"
+            connection.execute(text(f"INSERT INTO delivery VALUES (:n, :id, :event, {rest})"), values)
+    store = await opened()
+    assert store.boot == 42
+    to = Address("oncall", "oncall/email", "a@x")
+    assert (await store.load()).pending == (
+        Delivery("dlv_1", event, to, DeliveryState.PENDING, 1, 5.5, "421"),
+        Delivery("dlv_2", event, to, DeliveryState.LEASED, 2, 5.5, "421"),
+    )
 
 
 async def test_a_store_of_a_newer_version_is_refused_and_not_changed(store: Any, path: Path, opened: Opener) -> None:

@@ -154,3 +154,13 @@ async def test_retention_uses_the_index_by_age(store: Any) -> None:
 async def test_pending_deliveries_are_found_by_the_partial_index(store: Any) -> None:
     words = await explained(store, "SELECT * FROM delivery WHERE state IN ('pending', 'leased') ORDER BY number")
     assert "delivery_open" in words
+
+
+async def test_what_was_given_up_stays_as_long_as_failures_from_then_on(store: Any, make: Any) -> None:
+    now = 1_800_000_000.0
+    for n, days in enumerate((29, 31)):
+        died = {"state": DeliveryState.DEAD, "done_at": now - days * DAY}
+        await store.write(make.raised(n, f"check-{n}", at=now - 60 * DAY, **died))
+        await store.forget(f"check-{n}")
+    await sweep(store, now)
+    assert [one.event.check for one in await store.deliveries()] == ["check-0"]

@@ -13,7 +13,7 @@ import uvloop
 from sqlalchemy import Connection
 
 from heartbeat.config.model import History
-from heartbeat.core.model import Delivery, DeliveryState, Outcome, Reason, Severity, Verdict
+from heartbeat.core.model import Address, Delivery, DeliveryState, Outcome, Reason, Severity, Verdict
 from heartbeat.core.status import Status
 from heartbeat.store import Entry, Store, StoreFailed
 
@@ -148,20 +148,56 @@ async def test_progress_of_a_delivery_survives(store: Any, opened: Opener, make:
     assert (await (await reopen(store, opened)).load()).pending == (waiting,)
 
 
-async def test_a_lease_of_an_older_boot_is_pending_again_and_order_is_that_of_creation(
+async def test_a_lease_of_an_older_boot_comes_back_as_it_was_and_order_is_that_of_creation(
     store: Any, opened: Opener, make: Any
 ) -> None:
     first, second, third = make.raised(3), make.raised(1), make.raised(2)
     for entry in (first, second, third):
         await store.write(entry)
-    await store.settle(dataclasses.replace(second.deliveries[0], state=DeliveryState.LEASED, attempts=1))
-    assert [sent.state for sent in (await store.load()).pending][1] is DeliveryState.LEASED
+    leased = dataclasses.replace(second.deliveries[0], state=DeliveryState.LEASED, attempts=1, sealed_at=7.5)
+    await store.settle(leased)
     again = await reopen(store, opened)
     assert again.boot == 2
     pending = (await again.load()).pending
     assert [sent.event.id for sent in pending] == ["evt_shop_3", "evt_shop_1", "evt_shop_2"]
-    assert [sent.state for sent in pending] == [DeliveryState.PENDING] * 3
-    assert pending[1].attempts == 1
+    assert pending == (first.deliveries[0], leased, third.deliveries[0])
+    boots = await again.ask(lambda connection: connection.exec_driver_sql("SELECT lease_boot FROM delivery").all())
+    assert [boot for (boot,) in boots] == [None, 1, None], "whose lease it is can be seen"
+
+
+async def test_a_batch_comes_back_as_it_was(store: Any, opened: Opener, make: Any) -> None:
+    entries = [make.raised(n, batch="bat_1", closes_at=77.5) for n in (1, 2)]
+    for entry in entries:
+        await store.write(entry)
+    together = [entry.deliveries[0] for entry in entries]
+    assert (await store.load()).pending == tuple(together)
+    sealed = [dataclasses.replace(one, state=DeliveryState.LEASED, sealed_at=78.5) for one in together]
+    await store.settle(*sealed)
+    assert (await (await reopen(store, opened)).load()).pending == tuple(sealed)
+
+
+async def test_what_is_settled_together_is_there_together_and_new_ones_are_inserted(store: Any, make: Any) -> None:
+    entry = make.raised(1)
+    await store.write(entry)
+    dead = dataclasses.replace(entry.deliveries[0], state=DeliveryState.DEAD, attempts=1, note="550", done_at=9.5)
+    address = Address("fallback", "fallback/email", "ops@example.com")
+    heir = make.delivery(dead.event, id="dlv_heir", address=address, why="oncall/email could not tell: 550")
+    await store.settle(dead, heir)
+    assert await store.find([dead.id, "dlv_heir", "dlv_nobody"]) == [dead, heir]
+    assert (await store.load()).pending == (heir,)
+
+
+async def test_what_is_settled_together_fails_together(store: Any, make: Any) -> None:
+    (first,), (second,) = make.raised(1).deliveries, make.raised(2).deliveries
+    with pytest.raises(StoreFailed):
+        await store.settle(first, dataclasses.replace(second, attempts=None))
+    assert await store.deliveries() == []
+
+
+async def test_many_ids_are_found(store: Any, make: Any) -> None:
+    deliveries = [make.raised(n).deliveries[0] for n in range(1201)]
+    await store.settle(*deliveries)
+    assert len(await store.find([one.id for one in deliveries])) == 1201
 
 
 async def test_deliveries_are_found_by_incident_and_state(store: Any, make: Any) -> None:

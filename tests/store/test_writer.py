@@ -4,6 +4,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import json
+import os
 import shutil
 import sqlite3
 import subprocess
@@ -19,7 +20,10 @@ from sqlalchemy import Connection
 
 from heartbeat.core.model import DeliveryState
 from heartbeat.store import StoreError, StoreFailed
+from heartbeat.store import reserve as reserve_module
 from heartbeat.store import store as store_module
+from heartbeat.store import writer as writer_module
+from heartbeat.store.files import log_size
 
 Opener = Callable[..., Awaitable[Any]]
 
@@ -139,21 +143,57 @@ def test_a_disk_that_takes_no_more_bytes_fails_the_record_and_recovers(path: Pat
         )
 
 
+FULL = "the disk is full; free some space"
+
+
+async def limit(store: Any, pages: int) -> None:
+    """Let the store grow to so many pages at most (1: not at all), as if the disk were full then."""
+    await store._submit(lambda connection: connection.exec_driver_sql(f"PRAGMA max_page_count={pages}").scalar())
+
+
 async def test_a_full_disk_is_said_counted_and_survived(store: Any, make: Any) -> None:
-    pages = "PRAGMA max_page_count"
-    await store._submit(lambda connection: connection.exec_driver_sql(f"{pages}=1").scalar())  # as large as it is
+    store._writer._reserve.release()
+    store._writer._reserve.spent = False  # there never was one
+    await limit(store, 1)
     for n in range(400):
         store.write(make.steady(n))
-    with pytest.raises(StoreFailed, match=r"the disk is full; free some space"):
+    with pytest.raises(StoreFailed, match=FULL):
         await store.write(make.raised(1000))
     assert "SQLITE_FULL" in store.failing
     assert store.lost == 400
     assert await store.results("shop") == await store.events() == await store.deliveries() == []
     store.write(make.steady(1))
-    await store._submit(lambda connection: connection.exec_driver_sql(f"{pages}=1000000").scalar())
+    await limit(store, 1_000_000)
     assert store.failing == ""
     await store.write(make.raised(1000))
     assert len(await store.events()) == 1
+
+
+async def test_on_a_full_disk_the_reserve_is_given_up_for_alerts_and_nothing_else(
+    store: Any, path: Path, make: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reserve = Path(f"{path}.reserve")
+    assert reserve.stat().st_size == reserve_module.SIZE
+    free = [0]
+    monkeypatch.setattr(os, "statvfs", lambda _: os.statvfs_result([1, 1, 9, 9, free[0], 9, 9, 9, 0, 255]))
+    await limit(store, 1)
+    for n in range(400):
+        store.write(make.steady(n))
+    await store.write(make.raised(1000))
+    assert not reserve.exists()
+    assert store.lost == 400
+    assert "keeps alerts only, on its last room" in store.failing
+    assert FULL in store.failing
+    with pytest.raises(StoreFailed, match="keeps alerts only"):
+        await store.write(make.failed(1001))
+    assert [kept.run.id for kept in await store.results("shop")] == ["run_shop_1000"]
+    assert len((await store.load()).pending) == 1
+    free[0] = 3 * reserve_module.SIZE
+    await limit(store, 1_000_000)
+    while store.failing:  # noqa: ASYNC110 - the store looks for room once a second; it tells nobody
+        await asyncio.sleep(0.02)
+    assert reserve.exists()
+    await store.write(make.failed(1002))
 
 
 async def test_a_lock_held_by_another_program_fails_the_record_and_recovers(
@@ -169,6 +209,24 @@ async def test_a_lock_held_by_another_program_fails_the_record_and_recovers(
     await store.write(make.raised(1))
     assert store.failing == ""
     assert len(await store.results("shop")) == 1
+
+
+async def test_failed_operations_are_counted_by_kind(
+    opened: Opener, path: Path, make: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = await opened(patience=0.05)
+    await store.write(make.failed(1))
+    assert store.failures == {"write": 0, "prune": 0}
+    monkeypatch.setattr(writer_module, "SWEEP", 0.0)
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        store._writer._next_sweep = 0.0
+        with pytest.raises(StoreFailed):
+            await store.write(make.failed(2))
+        async with asyncio.timeout(10):
+            while not store.failures["prune"]:  # noqa: ASYNC110 - it happens in the store's thread, which tells nobody
+                await asyncio.sleep(0.01)
+    assert store.failures["write"] == 1
 
 
 async def test_a_lock_held_for_a_moment_is_waited_for(store: Any, path: Path, make: Any) -> None:
@@ -259,3 +317,33 @@ async def test_the_delivery_of_an_event_that_was_never_recorded_is_settled_with_
     (delivery,) = make.raised(1).deliveries
     await store.settle(dataclasses.replace(delivery, state=DeliveryState.LEASED))
     assert [sent.state for sent in await store.deliveries()] == [DeliveryState.LEASED]
+
+
+async def test_the_log_is_carried_over_when_it_is_long_and_begun_anew(
+    store: Any, path: Path, make: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writer_module, "LOG_BYTES", 400_000)
+    for n in range(300):
+        await store.write(make.raised(n))
+    assert log_size(path) < 800_000
+    assert len((await store.load()).pending) == 300
+
+
+async def test_a_log_that_a_reader_holds_back_grows_and_is_carried_over_afterwards(
+    store: Any, path: Path, make: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writer_module, "LOG_BYTES", 100_000)
+    await store.write(make.raised(0))
+    with closing(sqlite3.connect(path, isolation_level=None)) as reader:
+        reader.execute("BEGIN")
+        reader.execute("SELECT count(*) FROM event").fetchone()
+        for n in range(1, 100):
+            await store.write(make.raised(n))
+        held = log_size(path)
+        assert reader.execute("SELECT count(*) FROM event").fetchone() == (1,)
+        reader.execute("COMMIT")
+    for n in range(100, 300):
+        await store.write(make.raised(n))
+    assert held > 400_000
+    assert log_size(path) <= held + 100_000
+    assert len((await store.load()).pending) == 300

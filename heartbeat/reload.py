@@ -1,0 +1,103 @@
+"""Reloading: when asked, or when a file has changed; all or nothing, and an invalid file leaves the old one running."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
+from time import monotonic
+
+import structlog
+
+from heartbeat.config import Config, ConfigError, load_in_child
+from heartbeat.control import Refused
+from heartbeat.dispatch import Dispatch
+from heartbeat.roster import Changes
+from heartbeat.vitals import CONFIG
+from heartbeat.watch import Watch
+
+log = structlog.get_logger()
+
+LOOK_EVERY = 2.0
+"""Seconds between two looks at the files of the configuration."""
+
+
+class Reloader:
+    """Loads the configuration anew and hands it to ``apply``; one reload at a time."""
+
+    def __init__(
+        self,
+        paths: Sequence[Path],
+        config: Config,
+        dispatch: Dispatch,
+        apply: Callable[[Config], Awaitable[Changes]],
+    ) -> None:
+        self.problem = ""
+        """What was wrong with the configuration when it was last loaded anew."""
+        self._paths = tuple(paths)
+        self._environ = dict(os.environ)  # a plugin may change that of the process
+        self._config = config
+        self._dispatch = dispatch
+        self._apply = apply
+        self._watch = Watch(config.files)
+        self._looked_at = monotonic()
+        self._under_way = asyncio.Lock()
+
+    async def reload(self) -> str:
+        """Load the configuration and take it over as a whole. Raises ``Refused`` with all that is wrong."""
+        async with self._under_way:
+            self.refuse_at_the_end()
+            config = await self._load()
+            self.refuse_at_the_end()
+            self._watch.end(config.files)
+            changes = await self._apply(config)
+            self._config, self.problem = config, ""
+            self._look_at_the_check()
+            log.info("reloaded", checks=len(config.checks), changes=str(changes))
+            return f"reloaded: {changes}"
+
+    def reload_soon(self) -> None:
+        """Reload beside everything else; what is wrong is logged and told."""
+        self._dispatch.spawn(self._reload_quietly(), "reload")
+
+    def look(self) -> None:
+        """Reload when a file has changed, and has stopped changing."""
+        if monotonic() - self._looked_at < LOOK_EVERY or self._under_way.locked():
+            return
+        self._looked_at = monotonic()
+        if self._watch.has_news():
+            self.reload_soon()
+
+    def refuse_at_the_end(self) -> None:
+        """Raise ``Refused`` where the daemon is stopping: it takes nothing over any more."""
+        if self._dispatch.line.closing.is_set():
+            raise Refused("the daemon is stopping")
+
+    async def _load(self) -> Config:
+        self._watch.begin()
+        try:
+            return await load_in_child(self._paths, self._config, environ=self._environ)
+        except ConfigError as error:
+            self._watch.end({*self._config.files, *error.files})
+            raise self._refuse([str(problem) for problem in error.problems]) from None
+        except OSError as error:  # no descriptors, no memory: as it is, the process can start no other
+            raise self._refuse([f"it cannot be read now: {error}"]) from error
+
+    def _refuse(self, problems: list[str]) -> Refused:
+        for problem in problems:
+            log.error("the configuration is invalid; the old one runs on", problem=problem)
+        more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+        self.problem = f"the changed configuration is invalid, and the old one runs on: {problems[0]}{more}"
+        self._dispatch.instruments.reload_successful.set(0)
+        self._look_at_the_check()
+        return Refused("the configuration is invalid; the old one runs on", problems, status=422)
+
+    def _look_at_the_check(self) -> None:
+        """Let the self check tell at once, not on its next slot."""
+        self._dispatch.spawn(self._dispatch.run_now(self._dispatch.state.checks[CONFIG]), CONFIG)
+
+    async def _reload_quietly(self) -> None:
+        with suppress(Refused):
+            await self.reload()

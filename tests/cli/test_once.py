@@ -1,0 +1,155 @@
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from textwrap import dedent
+
+import pytest
+
+from heartbeat.cli.once import describe
+from heartbeat.core.model import Finding, Outcome, Reason, Result, Run, Severity, Verdict
+from heartbeat.testing.http import answer, refusing_port, serve
+
+PLUGIN = """
+    import asyncio
+    from heartbeat import Check, CheckBroken, Probe
+
+    class Locked(Check):
+        async def run(self, probe: Probe) -> None:
+            print("hello from the plugin")
+            raise CheckBroken("the account is locked", reason="account")
+"""
+STUBBORN = """
+    import asyncio
+    from heartbeat import Check, Probe
+
+    class Stubborn(Check):
+        async def run(self, probe: Probe) -> None:
+            while True:
+                try:
+                    await asyncio.sleep(60)
+                except asyncio.CancelledError:
+                    pass
+"""
+
+
+@pytest.fixture
+def plugins(tmp_path: Path) -> Path:
+    folder = tmp_path / "plugins"
+    folder.mkdir()
+    (folder / "locked.py").write_text(dedent(PLUGIN))
+    (folder / "stubborn.py").write_text(dedent(STUBBORN))
+    return folder
+
+
+async def once(tmp_path: Path, checks: str, *names: str) -> tuple[int, str, str]:
+    """Run the real command on these checks; return its exit status and what it wrote."""
+    config = tmp_path / "config.yaml"
+    top = f"store: sqlite:///{tmp_path}/heartbeat.db\nplugins: [plugins]\ndefaults: {{timeout: 2s}}\n"
+    config.write_text(f"{top}checks:\n{checks}")
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "heartbeat", "once", *names, "-c", str(config),
+        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    out, err = await asyncio.wait_for(process.communicate(), 30)
+    return process.returncode or 0, out.decode(), err.decode()
+
+
+@pytest.fixture
+def dead() -> Iterator[int]:
+    with refusing_port() as port:
+        yield port
+
+
+async def test_a_true_round_trip_is_0_and_shows_all_that_was_measured(tmp_path: Path, plugins: Path) -> None:
+    async with serve(answer(200)) as shop:
+        code, out, _ = await once(tmp_path, f"  shop: {{http: {{url: '{shop.url}'}}}}", "shop")
+    assert code == 0
+    assert out.startswith("shop: ok in ")
+    assert "  phase     connect " in out
+    assert "  measured  " in out
+    assert len(shop.requests) == 1
+
+
+async def test_a_broken_limit_is_1(tmp_path: Path, plugins: Path) -> None:
+    async with serve(answer(200, body=b"x" * 100)) as shop:
+        checks = f"  shop: {{http: {{url: '{shop.url}'}}, limits: {{body_bytes: {{warn: 50B}}}}}}"
+        code, out, err = await once(tmp_path, checks, "shop")
+    assert code == 1, err
+    assert out.startswith("shop: warn in ")
+    assert "  limit     body_bytes is 100 B" in out
+
+
+async def test_a_bad_target_is_2_and_says_why(tmp_path: Path, plugins: Path, dead: int) -> None:
+    code, out, _ = await once(tmp_path, f"  shop: {{http: {{url: 'http://127.0.0.1:{dead}/'}}}}", "shop")
+    assert code == 2
+    assert out.startswith("shop: fail in ")
+    assert "  reason    connect" in out
+
+
+async def test_a_bad_check_is_3_and_what_it_prints_is_no_output_of_ours(tmp_path: Path, plugins: Path) -> None:
+    code, out, err = await once(tmp_path, "  mine: {locked: {}}", "mine")
+    assert code == 3
+    assert "the account is locked" in out
+    assert "hello from the plugin" not in out
+    assert "hello from the plugin" in err
+
+
+async def test_of_several_the_worst_counts(tmp_path: Path, plugins: Path, dead: int) -> None:
+    async with serve(answer(200)) as shop:
+        checks = f"""
+  good: {{http: {{url: '{shop.url}'}}}}
+  bad: {{http: {{url: 'http://127.0.0.1:{dead}/'}}}}
+  broken: {{locked: {{}}}}
+"""
+        code, out, _ = await once(tmp_path, checks, "broken", "bad", "good")
+    assert code == 3
+    assert [line.partition(":")[0] for line in out.splitlines() if not line.startswith(" ")] == [
+        "broken",
+        "bad",
+        "good",
+    ]
+
+
+async def test_a_plugin_that_does_not_end_does_not_keep_the_command(tmp_path: Path, plugins: Path) -> None:
+    code, out, _ = await once(tmp_path, "  mine: {stubborn: {}, timeout: 300ms}", "mine")
+    assert code == 2
+    assert "no result within 300 ms" in out
+
+
+async def test_nothing_is_stored(tmp_path: Path, plugins: Path, dead: int) -> None:
+    await once(tmp_path, f"  shop: {{http: {{url: 'http://127.0.0.1:{dead}/'}}}}", "shop")
+    assert {path.name for path in tmp_path.iterdir()} == {"config.yaml", "plugins"}  # noqa: ASYNC240 - a test may wait for its own files
+
+
+RUN = Run("run_1", "shop", 1.0, 0, 1.0, 5.0)
+VERDICT = Verdict(RUN, 1.0, Outcome.FAIL, Severity.FAIL, Reason.CONTENT, "the order is gone")
+
+
+def test_everything_that_was_found_is_told() -> None:
+    finding = Finding("depth", Severity.WARN, "at most 5 allowed", "7")
+    result = Result(
+        Outcome.FAIL, 1.5, Reason.CONTENT, "the order is gone", "an order", "nothing",
+        {"depth": 7.0}, {"login": 0.25}, {"body": "one\ntwo"}, lag=0.5,
+    )  # fmt: skip
+    assert list(describe(replace(VERDICT, findings=(finding,), distorted=True), result)) == [
+        "shop: fail in 1.5 s the order is gone",
+        "  reason    content",
+        "  expected  an order",
+        "  observed  nothing",
+        "  limit     depth is 7, at most 5 allowed (warn)",
+        "  phase     login 250 ms",
+        "  measured  depth 7",
+        "  evidence  body",
+        "    one",
+        "    two",
+        "  distorted by 500 ms of our own lag",
+    ]
+
+
+def test_an_error_is_called_one_whatever_its_severity() -> None:
+    verdict = Verdict(RUN, 1.0, Outcome.ERROR, Severity.OK, Reason.PLUGIN, "ValueError")
+    assert next(describe(verdict, Result(Outcome.ERROR, 0.1))) == "shop: error in 100 ms ValueError"
