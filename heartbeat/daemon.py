@@ -127,7 +127,7 @@ class Daemon:
             observe=self.instruments.count_notification,
         )
         workshop = Workshop(Pool(), self.lag, self.redact)
-        self.line = Line(self.clock, workshop, self.store, self.outbox, self.ways_out)
+        self.line = Line(self.clock, workshop, self.store, self.outbox, self.ways_out, self.state.unwell)
         self.dispatch = Dispatch(self.line, self.state, self.instruments, config.concurrency)
         self.scheduler = Scheduler(self.dispatch.fire)
         self.roster = Roster(self.line, self.state, self.scheduler)

@@ -43,6 +43,8 @@ class Line:
     store: Store
     outbox: Outbox
     ways_out: Callable[[CheckConfig], tuple[Address, ...]]
+    unwell: Callable[[], tuple[str, ...]] = tuple
+    """Names of what is not well at the moment, the worst first."""
     location: str = ""
     buckets: tuple[float, ...] = ()
     running: set[str] = field(default_factory=set)
@@ -123,14 +125,10 @@ async def tell(line: Line, live: Live, entry: Entry, events: tuple[Event, ...]) 
 
     Where the store fails the messages go out all the same, and say so; they are recorded when it is back.
     """
-    context = describe(live.config, line.location)
-    told = tuple(replace(event, result=entry.result, context=context) for event in events)
-    ways_out = line.ways_out(live.config) if told else ()
-    deliveries = line.outbox.assign(delivery for event in told for delivery in decide(event, ways_out, event.at))
-    if told:
-        crash_point("after_assign")
-    entry = replace(entry, events=told, deliveries=deliveries, steady_at=line.clock.steady())
-    pending = tuple(delivery for delivery in deliveries if delivery.state is DeliveryState.PENDING)
+    entry = replace(entry, steady_at=line.clock.steady())
+    if events:
+        entry = address(line, live, entry, events)
+    pending = tuple(delivery for delivery in entry.deliveries if delivery.state is DeliveryState.PENDING)
     committed = line.store.write(entry)
     try:
         if committed is not None:
@@ -140,11 +138,21 @@ async def tell(line: Line, live: Live, entry: Entry, events: tuple[Event, ...]) 
         line.unrecorded.append(entry)
         line.outbox.accept(pending, volatile=True)
     else:
-        if told:
+        if events:
             crash_point("after_commit")
         line.outbox.accept(pending)
-    for event in told:  # only now: what the log says was raised survives a crash
+    for event in entry.events:  # only now: what the log says was raised survives a crash
         log_event(event)
+
+
+def address(line: Line, live: Live, entry: Entry, events: tuple[Event, ...]) -> Entry:
+    """Return the entry with what is told, and to whom; or why to nobody."""
+    context = describe(live.config, line.location, line.unwell())
+    told = tuple(replace(event, result=entry.result, context=context) for event in events)
+    ways_out = line.ways_out(live.config)
+    deliveries = line.outbox.assign(delivery for event in told for delivery in decide(event, ways_out, event.at))
+    crash_point("after_assign")
+    return replace(entry, events=told, deliveries=deliveries)
 
 
 async def record_again(line: Line) -> None:
@@ -176,9 +184,17 @@ def release(line: Line, live: Live, leftover: asyncio.Future[Any] | None) -> Non
         leftover.add_done_callback(lambda _: line.running.discard(live.config.name))
 
 
-def describe(config: CheckConfig, location: str) -> dict[str, Any]:
-    """Return what messages say about the check itself."""
-    return {"type": config.type, "labels": dict(config.labels), "runbook": config.runbook, "location": location}
+def describe(config: CheckConfig, location: str, unwell: tuple[str, ...] = ()) -> dict[str, Any]:
+    """Return what messages say about the check itself, and what else is not well."""
+    latch = config.policy.latch
+    return {
+        "type": config.type,
+        "labels": dict(config.labels),
+        "runbook": config.runbook,
+        "location": location,
+        "policy": f"{latch.raise_} of {latch.window}" if latch.window > 1 else "",
+        "also_failing": [name for name in unwell if name != config.name],
+    }
 
 
 def log_run(verdict: Verdict, result: Result) -> None:

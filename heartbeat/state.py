@@ -82,3 +82,8 @@ class State:
     """All checks by name; self checks (``heartbeat.*``) among them."""
 
     checks: dict[str, Live] = field(default_factory=dict)
+
+    def unwell(self, at_most: int = 20) -> tuple[str, ...]:
+        """Return the names of checks that warn or fail, the worst and longest first."""
+        bad = [(-live.severity, live.status.since or 0.0, name) for name, live in self.checks.items() if live.severity]
+        return tuple(name for _, _, name in sorted(bad)[:at_most])

@@ -66,7 +66,8 @@ async def test_a_bad_run_is_recorded_with_its_event_and_told(on: Bench) -> None:
     await run_slot(on.line, live, now(on))
     assert await on.inbox.wait(1) == ["raised shop"]
     (event,) = await on.store.events("shop")
-    assert event.context == {"type": "scripted", "labels": {"team": "a"}, "runbook": "https://wiki", "location": "eu"}
+    about = {"type": "scripted", "labels": {"team": "a"}, "runbook": "https://wiki", "location": "eu"}
+    assert event.context == {**about, "policy": "", "also_failing": []}
     assert event.result is not None
     assert event.result.sentence == "the shop is down"
     assert (await on.store.load()).statuses["shop"] == live.status

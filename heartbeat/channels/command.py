@@ -66,7 +66,7 @@ class Command(Channel):
     def render(self, batch: Batch, at: float) -> Rendered:  # noqa: ARG002 - machines are told the event, not the delay
         """Turn an event into the native JSON, version 1."""
         (event,) = batch.events
-        return Rendered(encode(payload(event)), (), "application/json")
+        return Rendered(encode(payload(event, why=batch.deliveries[0].why)), (), "application/json")
 
     async def send(self, batch: Batch, message: Rendered) -> str:
         """Run the program; return the last line it wrote. Raises ``DeliveryFailed``."""

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import quote
 
-from heartbeat.channels.alertmanager import annotations_of, name_of
+from heartbeat.channels.alertmanager import annotations_of, labels_of
 from heartbeat.channels.chat import safe_link
 from heartbeat.core.batch import OVER, Batch
 from heartbeat.core.model import Event, Kind
@@ -89,19 +89,6 @@ FORMATS: Mapping[str, Callable[[Batch], Format]] = {
     "alertmanager": alertmanager,
     "cloudevents": cloudevents,
 }
-
-
-def labels_of(event: Event) -> dict[str, str]:
-    """Return the labels of the alert: those that the channel ``alertmanager`` gives it, so that both are one alert."""
-    context = event.context
-    found = {
-        **(context.get("labels") or {}),
-        "alertname": name_of(event),
-        "check": event.check,
-        "type": context.get("type", ""),
-        "location": context.get("location", ""),
-    }
-    return {plain(name, 60): plain(value, 200) for name, value in sorted(found.items()) if value}
 
 
 def fingerprint(labels: Mapping[str, str]) -> str:

@@ -16,6 +16,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
+from contextvars import Context
 from dataclasses import replace
 
 import structlog
@@ -224,7 +225,8 @@ class Outbox:
         return way
 
     def _employ(self, way: Way) -> None:
-        way.worker = asyncio.create_task(self._work(way), name=f"outbox {way.identity}")
+        # A context of its own: what this worker logs later belongs to no run, and least of all to the one that woke it.
+        way.worker = asyncio.create_task(self._work(way), name=f"outbox {way.identity}", context=Context())
 
     def _dismiss(self, way: Way) -> None:
         del self._ways[way.identity]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from contextvars import Context
 from itertools import islice
 
 import structlog
@@ -38,7 +39,7 @@ class Settlement:
 
     def start(self) -> None:
         """Begin to try again what fails."""
-        self._retrying = asyncio.create_task(self._retry(), name="outbox settlement")
+        self._retrying = asyncio.create_task(self._retry(), name="outbox settlement", context=Context())
 
     async def settle(self, *deliveries: Delivery) -> bool:
         """Write the states of deliveries, all or none, and say whether they are safe; if not, it is tried again."""
