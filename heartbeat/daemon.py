@@ -19,7 +19,7 @@ from heartbeat import http
 from heartbeat.channels import Channel
 from heartbeat.clock import Clock
 from heartbeat.config import Config
-from heartbeat.config.model import CheckConfig
+from heartbeat.config.model import FALLBACK, CheckConfig
 from heartbeat.control import Refused, serving_controls
 from heartbeat.core.model import Address
 from heartbeat.deadman import DeadMan, find_overdue, find_reasons
@@ -29,7 +29,7 @@ from heartbeat.lag import LagMeter
 from heartbeat.line import Line
 from heartbeat.log import configure
 from heartbeat.metrics.instruments import Backlog, Instruments
-from heartbeat.outbox import FALLBACK, Outbox
+from heartbeat.outbox import Outbox
 from heartbeat.pool import Pool
 from heartbeat.quarantine import Quarantine
 from heartbeat.reassert import reasserting

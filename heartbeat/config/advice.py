@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from heartbeat.config.model import CheckConfig, Config
+from heartbeat.config.model import FALLBACK, CheckConfig, Config
 from heartbeat.core.units import format_duration
 
 
@@ -38,7 +38,7 @@ def _about_drills(config: Config) -> Iterator[str]:
 
 
 def _about_receivers(config: Config) -> Iterator[str]:
-    used = {name for check in config.checks.values() for name in check.notify} | set(config.self_notify)
+    used = {name for check in config.checks.values() for name in check.notify} | {*config.self_notify, FALLBACK}
     used |= {name for drill in config.drills for name in (drill.receiver, *drill.alert)}
     for name in config.receivers:
         if name not in used:

@@ -16,6 +16,9 @@ from heartbeat.core.policy import Policy
 from heartbeat.core.schedule import Cron, Schedule
 from heartbeat.redaction import Redactor
 
+FALLBACK = "fallback"
+"""The name of the receiver that is told what another could not be told."""
+
 
 @dataclass(frozen=True, slots=True)
 class CheckConfig:

@@ -1,7 +1,6 @@
 """The outbox: every delivery is tried until its receiver has acknowledged it, or it is dead."""
 
-from heartbeat.outbox.flight import FALLBACK
 from heartbeat.outbox.outbox import Outbox
 from heartbeat.outbox.pace import Pace
 
-__all__ = ["FALLBACK", "Outbox", "Pace"]
+__all__ = ["Outbox", "Pace"]

@@ -10,6 +10,7 @@ import structlog
 
 from heartbeat.channels import SLOW_RETRY, Channel
 from heartbeat.channels.attempt import Attempt, attempt
+from heartbeat.config.model import FALLBACK
 from heartbeat.core.batch import Batch
 from heartbeat.core.decide import pass_on
 from heartbeat.core.model import Address, Delivery, DeliveryState, Event
@@ -21,8 +22,6 @@ from heartbeat.outbox.way import Way
 
 log = structlog.get_logger()
 
-FALLBACK = "fallback"
-"""The name of the receiver that is told what another could not be told."""
 FIND_SECONDS = 5.0
 
 Find = Callable[[Collection[str]], Awaitable[Sequence[Delivery]]]

@@ -22,9 +22,10 @@ from dataclasses import replace
 import structlog
 
 from heartbeat.channels import Channel
+from heartbeat.config.model import FALLBACK
 from heartbeat.core.model import Address, Delivery, DeliveryState
 from heartbeat.metrics.instruments import Backlog
-from heartbeat.outbox.flight import FALLBACK, Desk, Find, Observe, deliver, find_nothing
+from heartbeat.outbox.flight import Desk, Find, Observe, deliver, find_nothing
 from heartbeat.outbox.pace import Pace
 from heartbeat.outbox.parcel import DONE, Parcel
 from heartbeat.outbox.settlement import Settle, Settlement
