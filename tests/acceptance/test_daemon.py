@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import signal
 import sqlite3
 import subprocess
 from contextlib import AsyncExitStack, ExitStack, closing
+from datetime import UTC, datetime
 from pathlib import Path
 from textwrap import dedent
 
@@ -16,7 +18,7 @@ from heartbeat.testing.daemon import DaemonProcess, until
 from heartbeat.testing.dns import NameServer, serve_names
 from heartbeat.testing.http import Server, answer, refusing_port, serve
 from heartbeat.testing.smtp import mail_server
-from heartbeat.testing.webhook import webhook_receiver
+from heartbeat.testing.webhook import Misbehaviour, webhook_receiver
 
 FAKETIME = next(Path("/usr/lib").rglob("faketime/libfaketime.so.1"), None)
 """Where Debian's package faketime puts its library: the folder's name depends on the architecture."""
@@ -399,3 +401,26 @@ async def test_a_restart_during_an_incident_tells_nothing_twice(daemon: DaemonPr
         return await daemon.sample("heartbeat_check_severity", check="shop") == 2
 
     await until(said)
+
+
+async def test_one_channel_that_hangs_and_one_that_refuses_do_not_hold_up_a_third(
+    daemon: DaemonProcess, stack: AsyncExitStack
+) -> None:
+    hanging = await stack.enter_async_context(webhook_receiver())
+    hanging.script(*[Misbehaviour.HANG] * 10)
+    well = await stack.enter_async_context(webhook_receiver())
+    top = f"""
+receivers:
+  oncall:
+    - webhook: {{name: hangs, url: "http://127.0.0.1:{hanging.port}/"}}
+    - webhook: {{name: refuses, url: "http://127.0.0.1:{dead_ports(1)[0]}/"}}
+    - webhook: {{name: well, url: "http://127.0.0.1:{well.port}/"}}
+"""
+    checks = "".join(http_check(f"http://127.0.0.1:{port}/", f"dead-{port}") for port in dead_ports(3))
+    daemon.write(checks, top, "notify: [oncall]")
+    await daemon.start()
+    for count in (1, 2, 3):
+        post = (await well.wait(count))[-1]
+        decided = datetime.fromisoformat(json.loads(post.body)["data"]["at"])
+        assert (datetime.now(UTC) - decided).total_seconds() < 2
+    assert hanging.requests
