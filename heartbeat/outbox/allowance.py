@@ -45,3 +45,7 @@ class Allowance:
 
     def _at(self, now: float) -> float:
         return min(self.burst, self.tokens + (now - self.at) / self.seconds_each)
+
+
+UNLIMITED = Allowance(per_hour=3600)
+"""For machines; nothing is ever taken from it."""

@@ -179,7 +179,7 @@ class Outbox:
 
     def backlogs(self, now: float) -> list[Backlog]:
         """Return what waits, per channel that has had anything to deliver."""
-        return [way.backlog(now) for way in self._ways.values()]
+        return [way.backlog(now, self._desk.pace.monotonic()) for way in self._ways.values()]
 
     def dead_lately(self, now: float) -> str:
         """Say which delivery was given up within the last hour, or nothing."""

@@ -13,7 +13,7 @@ from heartbeat.channels import Channel, ForPeople
 from heartbeat.core.batch import batch_id
 from heartbeat.core.model import Delivery
 from heartbeat.metrics.instruments import Backlog
-from heartbeat.outbox.allowance import Allowance
+from heartbeat.outbox.allowance import UNLIMITED, Allowance
 from heartbeat.outbox.parcel import MOST, SOON, Key, Parcel, is_sealed, late_id, sort_out
 
 AT_ONCE = 4
@@ -235,7 +235,11 @@ class Way:
 
     def _closes(self, parcel: Parcel) -> float:
         """Return until when others may join: a batch that may not leave yet stays open."""
-        return max(parcel.due, self._allowance(parcel).free_at(), self.hold)
+        return max(self._leaves(parcel), self.hold)
+
+    def _leaves(self, parcel: Parcel) -> float:
+        """Return when a batch is complete, or may leave where its recipient has had enough for a while."""
+        return max(parcel.due, self._allowance(parcel).free_at())
 
     def _allowance(self, parcel: Parcel) -> Allowance:
         recipient = parcel.key[1]
@@ -286,11 +290,11 @@ class Way:
                 parcel.nudged = now
             self.touch(key)
 
-    def backlog(self, now: float) -> Backlog:
-        """Return how much waits, and for how long; ``now`` is on the wall clock."""
-        ages = [max(0.0, now - delivery.event.at) for delivery in self.deliveries()]
+    def backlog(self, wall: float, now: float) -> Backlog:
+        """Return how much waits, and for how long. What is still being collected waits for nobody yet."""
+        ages = [
+            max(0.0, min(wall - one.event.at, now - self._leaves(parcel) if parcel.is_fresh else inf))
+            for parcel in self.parcels()
+            for one in parcel.deliveries
+        ]
         return Backlog(self.receiver, self.identity, len(ages), max(ages, default=0.0))
-
-
-UNLIMITED = Allowance(per_hour=3600)
-"""For machines; nothing is ever taken from it."""

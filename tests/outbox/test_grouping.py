@@ -288,6 +288,8 @@ async def test_beyond_the_cap_the_batch_stays_open_and_becomes_a_digest(
             post.move(60)
             await post.until_idle()
         assert len(hop.messages) == 3, "two at once, one after half an hour"
+        assert post.outbox.pending() == 29
+        assert post.outbox.oldest(post.wall) == 0, "a digest that is being collected is no trouble"
         post.move(1800)
         await post.until(lambda: len(post.done()) == 60)
         assert " ".join(hop.told).split() == [f"inc_{n:02}/1" for n in range(60)]
