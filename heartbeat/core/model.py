@@ -212,5 +212,5 @@ class Delivery:
 
 def derive_id(prefix: str, *parts: object) -> str:
     """Return an id that follows from its parts alone, so that deciding twice makes the same one."""
-    digest = blake2b("\x1f".join(map(str, parts)).encode(), digest_size=15)
+    digest = blake2b("\x1f".join(map(str, parts)).encode(errors="surrogatepass"), digest_size=15)
     return f"{prefix}_{digest.hexdigest()}"
