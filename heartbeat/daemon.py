@@ -216,8 +216,11 @@ class Daemon:
         live = self.state.checks.get(name)
         if live is None:
             raise Refused(f"there is no check {name}", status=404)
-        if self.quarantine.lift(name):
-            self.roster.change(live, self.config.checks[name])
+        try:
+            if self.quarantine.lift(name):
+                self.roster.change(live, self.config.checks[name])
+        except OSError as error:
+            raise Refused(f"the quarantine of {name} cannot be lifted: {error}; make room beside the store") from None
         if await self.dispatch.run_now(live) is None:
             raise Refused(f"{name} is running already")
         return describe(live, self.scheduler.next_run(name), self.redact)

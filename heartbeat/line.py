@@ -135,7 +135,8 @@ async def tell(line: Line, live: Live, entry: Entry, events: tuple[Event, ...]) 
             await committed
     except StoreFailed as failure:
         log.error("not recorded", check=entry.name, error=str(failure))
-        line.unrecorded.append(entry)
+        if entry.again:  # a row of history alone is not worth the memory
+            line.unrecorded.append(entry)
         line.outbox.accept(pending, volatile=True)
     else:
         if events:
