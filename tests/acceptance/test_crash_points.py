@@ -25,6 +25,10 @@ LATER = ("after_seal:3", "after_send:3", "before_ack:4")
 """The webhook comes first: these are about mails."""
 
 
+TOLD = "SELECT DISTINCT event_id FROM delivery WHERE state != 'suppressed'"
+"""Events that somebody is told. What heartbeat.outbox says of the refused recipient is suppressed: nobody asked for it."""
+
+
 @dataclass
 class Scene:
     """A shop with two failing pages, and those who are told."""
@@ -50,7 +54,7 @@ class Scene:
 
         async def told() -> bool:
             with suppress(sqlite3.OperationalError):
-                (count,) = self.rows("SELECT count(*) FROM event")[0]
+                (count,) = self.rows(f"SELECT count(*) FROM ({TOLD})")[0]
                 (waiting,) = self.rows("SELECT count(*) FROM delivery WHERE state IN ('pending', 'leased')")[0]
                 return int(count) >= events and int(waiting) == 0
             return False
@@ -109,8 +113,7 @@ def nobody_is_missing(scene: Scene) -> None:
     posted = {request.headers["webhook-id"] for request in scene.hook.requests}
     passed_on = {request.headers["webhook-id"] for request in scene.other.requests}
     mails = {(mail.recipient, str(mail.parsed["Message-ID"])) for mail in scene.inbox.mails}
-    # What heartbeat.outbox says of the refused recipient is suppressed here: nobody is told of the daemon itself.
-    events = scene.rows("SELECT DISTINCT event_id FROM delivery WHERE state != 'suppressed'")
+    events = scene.rows(TOLD)
     assert len(events) >= 4
     assert {identity for (identity,) in events} <= posted
     query = "SELECT event_id, channel, recipient, state, batch FROM delivery"
