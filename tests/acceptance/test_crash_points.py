@@ -26,7 +26,7 @@ LATER = ("after_seal:3", "after_send:3", "before_ack:4")
 
 
 TOLD = "SELECT DISTINCT event_id FROM delivery WHERE state != 'suppressed'"
-"""Events that somebody is told. What heartbeat.outbox says of the refused recipient is suppressed: nobody asked for it."""
+"""Events that somebody is told: what heartbeat.outbox says of the refused recipient is suppressed, as nobody asked."""
 
 
 @dataclass
