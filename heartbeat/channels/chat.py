@@ -79,6 +79,15 @@ def fit(text: str, limit: int, size: Callable[[str], int] = len) -> str:
     return text[: line if line > 0 else low] + CUT_HERE
 
 
+def as_full_as_fits(message: Message, write: Callable[..., bytes], limit: int) -> bytes:
+    """Return the fullest body within the limit: ``write(message, parts, left_out=)`` is asked for less and less."""
+    has_evidence = any(part.evidence for part in message.detailed)
+    attempts = (
+        write(message, shortened(message, room, most), left_out=has_evidence and not room) for room, most in ROOMS
+    )
+    return first_fitting(attempts, limit)
+
+
 def first_fitting(attempts: Iterable[bytes], limit: int) -> bytes:
     """Return the first body that is within the limit, or the last of all."""
     body = b""

@@ -10,14 +10,12 @@ from heartbeat.channels import DeliveryFailed, ForPeople, Rendered
 from heartbeat.channels.chat import (
     LEFT_OUT,
     MOST_ROOM,
-    ROOMS,
+    as_full_as_fits,
     brief,
     fenced,
-    first_fitting,
     fit,
     lines,
     links_of,
-    shortened,
 )
 from heartbeat.channels.posting import Letter, OverHTTP, SecretURL, document, said
 from heartbeat.core.batch import Batch
@@ -47,11 +45,7 @@ class Slack(OverHTTP, ForPeople):
     def render(self, batch: Batch, at: float) -> Rendered:
         """Turn a batch into blocks, and a text for notifications and for clients without blocks."""
         message = compose(batch, at, group_wait=self.group_wait, room=MOST_ROOM)
-        has_evidence = any(part.evidence for part in message.detailed)
-        attempts = (
-            _body(message, shortened(message, room, most), left_out=has_evidence and not room) for room, most in ROOMS
-        )
-        return Rendered(first_fitting(attempts, TOTAL), (), "application/json")
+        return Rendered(as_full_as_fits(message, _body, TOTAL), (), "application/json")
 
     def letter(self, batch: Batch, message: Rendered) -> Letter:  # noqa: ARG002 - all goes to one place
         """Return the request."""

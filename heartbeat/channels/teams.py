@@ -12,11 +12,9 @@ from heartbeat.channels.chat import (
     CUT_HERE,
     LEFT_OUT,
     MOST_ROOM,
-    ROOMS,
+    as_full_as_fits,
     brief,
-    first_fitting,
     links_of,
-    shortened,
     tone_of,
 )
 from heartbeat.channels.posting import RETRIED, Letter, OverHTTP, SecretURL, said
@@ -45,11 +43,7 @@ class Teams(OverHTTP, ForPeople):
     def render(self, batch: Batch, at: float) -> Rendered:
         """Turn a batch into an adaptive card."""
         message = compose(batch, at, group_wait=self.group_wait, room=MOST_ROOM)
-        has_evidence = any(part.evidence for part in message.detailed)
-        attempts = (
-            _body(message, shortened(message, room, most), left_out=has_evidence and not room) for room, most in ROOMS
-        )
-        return Rendered(first_fitting(attempts, CARD_BYTES), (), "application/json; charset=utf-8")
+        return Rendered(as_full_as_fits(message, _body, CARD_BYTES), (), "application/json; charset=utf-8")
 
     def letter(self, batch: Batch, message: Rendered) -> Letter:  # noqa: ARG002 - all goes to one place
         """Return the request."""
