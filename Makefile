@@ -1,7 +1,7 @@
 # Each target works in one command from a fresh clone, on Debian with Python 3.11 and make.
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test soak check fix lock image clean
+.PHONY: help run test soak bench bench-soak bench-pure check fix lock image clean
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
@@ -11,7 +11,7 @@ PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 WORKERS ?= 2
 
 help:  ## say what there is
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-7s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' Makefile
 
 run: $(READY)  ## show the whole story in a minute: a shop breaks, the mail arrives, the shop is repaired
 	@$(BIN)/heartbeat demo
@@ -21,6 +21,20 @@ test: $(READY)  ## run the tests; ARGS="tests/test_line.py -k name" runs some of
 
 soak: $(READY)  ## kill the daemon 200 times while receivers misbehave, about 5 minutes; KILLS, DAEMONS, SEED change it
 	@$(BIN)/python -m heartbeat.testing.soak
+
+BENCH_VENV := .venv-bench
+bench:  ## measure us beside blackbox_exporter, Prometheus and SimpleMonitor, 13 minutes; ARGS="--only cpu --quick" less, README=1 shows the table there
+	@sh .ci/packages nginx-light prometheus prometheus-blackbox-exporter
+	@$(MAKE) --no-print-directory $(READY) $(BENCH_VENV)/.ready
+	@$(BIN)/python -m bench $(if $(README),--readme) $(ARGS)
+
+bench-soak:  ## ten minutes at 500 checks/s: do memory, descriptors and threads stay; SECONDS changes it
+	@sh .ci/packages nginx-light
+	@$(MAKE) --no-print-directory $(READY)
+	@$(BIN)/python -m bench soak $(if $(SECONDS),--seconds $(SECONDS)) $(ARGS)
+
+bench-pure: $(READY)  ## how many microseconds the pure parts take
+	@$(BIN)/pytest tests/benchmarks --benchmark-enable --benchmark-columns=min,median,max,rounds --benchmark-sort=name $(ARGS)
 
 check: $(READY)  ## lint, format, types, layers, structure
 	$(BIN)/ruff check .
@@ -40,6 +54,7 @@ lock: $(READY)  ## write the lock files anew from pyproject.toml
 	$(LOCK) --extra all --group dev pyproject.toml -o requirements/dev.txt
 	$(LOCK) --extra dns --constraints requirements/dev.txt pyproject.toml -o requirements/run.txt
 	$(LOCK) --group build --constraints requirements/dev.txt -o requirements/build.txt
+	$(LOCK) --group bench -o requirements/bench.txt
 
 # docker only where its engine answers: its client alone builds nothing. BASE=NAME takes another base image.
 IMAGE ?= heartbeat
@@ -54,7 +69,7 @@ image:  ## build the container with docker, podman or buildah, whichever is ther
 	$$builder build $$format $(if $(BASE),--build-arg BASE=$(BASE)) $(BUILD_FLAGS) --tag $(IMAGE) .
 
 clean:  ## remove what the other targets made
-	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis *.egg-info
+	rm -rf $(VENV) $(BENCH_VENV) build dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(READY): requirements/dev.txt pyproject.toml
@@ -62,4 +77,15 @@ $(READY): requirements/dev.txt pyproject.toml
 	@echo "Installing $$(grep -c == requirements/dev.txt) locked packages into $(VENV) (once per change of requirements/dev.txt)"
 	@$(PIP) install --only-binary :all: --require-hashes --requirement requirements/dev.txt
 	@$(PIP) install --no-deps --no-index --no-build-isolation --editable .
+	@touch $@
+
+# SimpleMonitor brings its own versions of much that we need too, so it lives apart. Two of the libraries that it
+# needs are published as source only; setuptools, which builds these, comes from the lock as well.
+BENCH_PIP = $(BENCH_VENV)/bin/python -m pip --quiet --disable-pip-version-check install --require-hashes
+$(BENCH_VENV)/.ready: requirements/bench.txt
+	@sh .ci/venv "$(PYTHON)" $(BENCH_VENV)
+	@echo "Installing SimpleMonitor and what it needs, $$(grep -c == requirements/bench.txt) locked packages, into $(BENCH_VENV)"
+	@awk '/^[^ ]/ {on = /^setuptools==/} on' requirements/bench.txt > $(BENCH_VENV)/setuptools.txt
+	@$(BENCH_PIP) --only-binary :all: --requirement $(BENCH_VENV)/setuptools.txt
+	@$(BENCH_PIP) --only-binary :all: --no-binary http-ece,paho-mqtt --no-build-isolation --use-pep517 --requirement requirements/bench.txt
 	@touch $@

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from base64 import b64encode
 from collections.abc import Mapping
+from ipaddress import IPv4Address
 from json import dumps
+from re import fullmatch
 from typing import Annotated, Any, Literal
 from urllib.parse import urlencode, urlsplit
 
-from httpx import URL, InvalidURL
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PrivateAttr, model_validator
 
 from heartbeat import Check, CheckFailed, Probe
-from heartbeat.http import BODY_LIMIT, TLS, USER_AGENT, Expect, Request, Trace, fetch, note_evidence, target
+from heartbeat.http import BODY_LIMIT, TLS, USER_AGENT, Expect, Request, Trace, ascii_url, fetch, note_evidence, target
 from heartbeat.http.stream import patience
 
 MODEL = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+LONGEST = 65536
 NAME = r"^[A-Za-z0-9!#$%&'*+.^_`|~-]+$"  # RFC 9110 section 5.6.2
 
 
@@ -28,14 +30,26 @@ def _is_http(url: str) -> str:
         raise ValueError("a URL holds no user and password; write them under auth")
     if any(c <= " " or c == "\x7f" for c in url):
         raise ValueError("a URL holds no spaces and control characters; write %20")
+    if not url.isascii():
+        url = ascii_url(url)
+    elif problem := _objection(url):
+        raise ValueError(f"this is no URL: {problem}")
+    target(url)
+    return url.partition("#")[0]
+
+
+def _objection(url: str) -> str:
+    """Say what is wrong with a URL in ASCII that `urlsplit` lets pass, or nothing."""
+    if len(url) > LONGEST:
+        return f"it has more than {LONGEST} characters"
+    parts = urlsplit(url)
     try:
-        normal = URL(url)
-    except InvalidURL as error:
-        raise ValueError(f"this is no URL: {error}") from None
-    host = normal.raw_host.decode("ascii")
-    ascii_url = url if url.isascii() else str(normal.copy_with(host=host))
-    target(ascii_url)
-    return ascii_url.partition("#")[0]
+        if fullmatch(r"[0-9]+(\.[0-9]+){3}", parts.hostname or ""):
+            IPv4Address(parts.hostname or "")
+        _ = parts.port
+    except ValueError as error:
+        return str(error)
+    return ""
 
 
 def _is_proxy(url: str) -> str:

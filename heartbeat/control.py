@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
+from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from typing import Any, Protocol
 
-import httpx
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -152,33 +153,39 @@ def _clear_the_way(path: Path) -> None:
 
 def call(path: Path, method: str, route: str, *, timeout: float = PATIENCE) -> tuple[int, dict[str, Any]]:
     """Ask the daemon that listens on ``path``; return the status and the answer. Raises ``Unreachable``."""
-    _knock(path)
-    limits = httpx.Timeout(timeout, connect=5)
+    connection = HTTPConnection("heartbeat", timeout=timeout)
     try:
-        with httpx.Client(transport=httpx.HTTPTransport(uds=str(path)), base_url="http://heartbeat") as client:
-            answer = client.request(method, route, timeout=limits)
-            return answer.status_code, _object(answer)
-    except httpx.TimeoutException as error:
+        connection.sock = _connect(path)
+        connection.sock.settimeout(timeout)
+        connection.request(method, route)
+        answer = connection.getresponse()
+        return answer.status, _object(answer.read())
+    except TimeoutError as error:
         raise Unreachable(f"the daemon on {path} gave no answer within {timeout:g} s; look at its log") from error
-    except httpx.TransportError as error:
+    except (OSError, HTTPException) as error:
         raise Unreachable(f"the daemon on {path} broke off: {error}; look at its log") from error
+    finally:
+        connection.close()
 
 
-def _knock(path: Path) -> None:
-    """Connect once by ourselves: httpx hides what kind of error it was, and leaves its socket open."""
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as door:
-        door.settimeout(5)
-        try:
-            door.connect(str(path))
-        except PermissionError as error:
-            raise Unreachable(f"you may not use {path}: run this as the user of the daemon, or as root") from error
-        except OSError as error:
-            raise Unreachable(f"no daemon listens on {path}; is it running, with this configuration?") from error
-
-
-def _object(answer: httpx.Response) -> dict[str, Any]:
+def _connect(path: Path) -> socket.socket:
+    door = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    door.settimeout(5)
     try:
-        content = answer.json()
+        door.connect(str(path))
+    except PermissionError as error:
+        door.close()
+        raise Unreachable(f"you may not use {path}: run this as the user of the daemon, or as root") from error
+    except OSError as error:
+        door.close()
+        raise Unreachable(f"no daemon listens on {path}; is it running, with this configuration?") from error
+    return door
+
+
+def _object(body: bytes) -> dict[str, Any]:
+    text = body.decode(errors="replace")
+    try:
+        content = json.loads(text)
     except ValueError:
         content = None
-    return content if isinstance(content, dict) else {"error": answer.text[:500].strip()}
+    return content if isinstance(content, dict) else {"error": text[:500].strip()}

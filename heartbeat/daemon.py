@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import signal
 from collections.abc import Iterable, Sequence
 from contextlib import AsyncExitStack
@@ -18,6 +17,7 @@ import structlog
 from heartbeat import http
 from heartbeat.channels import Channel
 from heartbeat.clock import Clock
+from heartbeat.collection import OldObjects, no_collection, settle
 from heartbeat.config import Config
 from heartbeat.config.model import FALLBACK, CheckConfig
 from heartbeat.control import Refused, serving_controls
@@ -71,7 +71,8 @@ class Daemon:
     async def run(self) -> None:
         """Start, serve until a signal comes, drain. Raises ``StoreError`` or ``ListenError`` where it cannot start."""
         async with AsyncExitStack() as stack:
-            await self._start(stack)
+            with no_collection():
+                await self._start(stack)
             await self.stopping.wait()
             await self._drain()
 
@@ -101,17 +102,16 @@ class Daemon:
         stack.callback(http.close)
         past = await self.store.load()
         self._assemble()
-        await self.roster.take_over(self._all_checks(config), past, config.self_notify)
+        await self.roster.take_over(self._all_checks(config).values(), past, config.self_notify)
         await self.drills.recall()
         await self.outbox.start(past.pending)
         await stack.enter_async_context(reasserting(self))
         address = await stack.enter_async_context(serving(create_app(self._view()), listener))
         await stack.enter_async_context(serving_controls(self, config.control))
+        settle()
         self.scheduler.start()
         self.ticker.start()
         self._take_signals(loop)
-        gc.collect()
-        gc.freeze()  # what lives as long as we do need not be looked through again and again
         self.not_ready = ""
         log.info("serving", metrics=f"http://{address}/metrics", checks=len(config.checks), store=str(config.store))
 
@@ -133,6 +133,7 @@ class Daemon:
         self.roster = Roster(self.line, self.state, self.scheduler)
         self.reloader = Reloader(self.paths, config, self.dispatch, self._apply)
         self.ticker = Ticker(self.dispatch, self.scheduler, self.lag, self._tick)
+        self.old_objects = OldObjects()
         self.drills = Drills(self.dispatch)
         self.drills.adopt(config.drills)
         self.deadman = DeadMan(partial(find_reasons, self.dispatch, self.scheduler), self.clock.now)
@@ -165,12 +166,10 @@ class Daemon:
 
     # --- checks come and go --------------------------------------------------------------------------------------
 
-    def _all_checks(self, config: Config) -> list[CheckConfig]:
-        return [
-            *(replace(check, notify=config.self_notify) for check in self.own_checks),
-            *self.drills.checks(),
-            *(self.quarantine.keep_apart(check) for check in config.checks.values()),
-        ]
+    def _all_checks(self, config: Config) -> dict[str, CheckConfig]:
+        own = (replace(check, notify=config.self_notify) for check in self.own_checks)
+        ours = {check.name: check for check in (*own, *self.drills.checks())}
+        return {**ours, **config.checks, **self.quarantine.stand_ins(config.checks)}
 
     def _adopt(self, config: Config) -> None:
         """Take over the settings of a configuration; all of it takes effect at once."""
@@ -179,7 +178,7 @@ class Daemon:
         self.dispatch.concurrency = config.concurrency
         self.store.history = config.history
         self.deadman.adopt(config.watchdog)
-        self.quarantine.fingerprints = {name: check.fingerprint for name, check in config.checks.items()}
+        self.quarantine.checks = config.checks
         self.instruments.know_channels(
             (receiver.name, channel) for receiver in config.receivers.values() for channel in receiver.channels
         )
@@ -192,7 +191,10 @@ class Daemon:
             if getattr(config, setting) != getattr(self.config, setting):
                 log.warning("this change takes effect at the next start only", setting=setting)
         self.drills.adopt(config.drills)
-        changes = self.roster.compare(self._all_checks(config))
+        checks = self._all_checks(config)
+        await asyncio.sleep(0)  # each of these takes some milliseconds for ten thousand checks
+        changes = self.roster.compare(checks)
+        await asyncio.sleep(0)
         await self.roster.withdraw(changes)
         self._adopt(config)
         self.outbox.reload(_channels(config), _ways_to(config, FALLBACK))
@@ -202,6 +204,7 @@ class Daemon:
     def _tick(self) -> None:
         self.deadman.tick()
         self.drills.tick()
+        self.old_objects.tick()
         self.reloader.look()
 
     # --- what others ask -----------------------------------------------------------------------------------------

@@ -21,8 +21,9 @@ from heartbeat.core.text import plain
 from heartbeat.dispatch import Dispatch
 from heartbeat.http import Request, fetch, guard_webhook_target, target
 from heartbeat.metrics.instruments import Calls
-from heartbeat.scheduler import Scheduler, as_datetime, next_cron_time
+from heartbeat.scheduler import Scheduler
 from heartbeat.state import Live
+from heartbeat.timetable import next_cron_time
 
 log = structlog.get_logger()
 
@@ -87,7 +88,7 @@ def is_overdue(live: Live, planned: float, now: float) -> bool:
 @lru_cache(maxsize=10_000)
 def next_slot_after(cron: Cron, at: float) -> float:
     """Return the first time of a cron expression after a moment; the same question comes until the check has run."""
-    return next_cron_time(cron, as_datetime(at)).timestamp()
+    return next_cron_time(cron, at)
 
 
 def find_reasons(dispatch: Dispatch, scheduler: Scheduler) -> Reasons:

@@ -108,7 +108,7 @@ class Dispatch:
 
     def _skip_to_latest(self, live: Live, slot: float, now: float) -> float:
         schedule = live.config.schedule
-        if not isinstance(schedule, Interval):
+        if not isinstance(schedule, Interval) or now - slot < schedule.seconds:
             return slot
         skipped = skipped_slots(live.config.name, schedule.seconds, slot, now)
         if not skipped:

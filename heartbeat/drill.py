@@ -21,9 +21,9 @@ from heartbeat.core.units import format_duration
 from heartbeat.dispatch import Dispatch
 from heartbeat.line import tell
 from heartbeat.probe import Probe
-from heartbeat.scheduler import as_datetime, next_cron_time
 from heartbeat.state import Live
 from heartbeat.store import Entry, StoreFailed, ledger
+from heartbeat.timetable import next_cron_time
 
 EVERY = 10.0
 TIMEOUT = 5.0
@@ -179,7 +179,7 @@ class Drills:
 
 def next_time(drill: Drill, after: float) -> float:
     """Return when a drill is due next (seconds since the epoch)."""
-    return next_cron_time(drill.schedule, as_datetime(after)).timestamp()
+    return next_cron_time(drill.schedule, after)
 
 
 def _check(name: str, drill: Drill, look: Callable[[Probe], Awaitable[None]]) -> CheckConfig:

@@ -17,11 +17,13 @@ import structlog
 
 from heartbeat.clock import Clock
 from heartbeat.config.model import CheckConfig
+from heartbeat.core.advance import Removal, Tick, advance, is_steady, needs_recheck
 from heartbeat.core.decide import decide
 from heartbeat.core.limits import judge
 from heartbeat.core.model import Address, DeliveryState, Event, Kind, Result, Run, Verdict
-from heartbeat.core.status import Removal, Status, Tick, advance, is_steady, needs_recheck
+from heartbeat.core.status import Status
 from heartbeat.crash import crash_point
+from heartbeat.log import is_verbose
 from heartbeat.outbox import Outbox
 from heartbeat.runner import Workshop, run_check
 from heartbeat.state import Live
@@ -58,18 +60,19 @@ async def run_slot(line: Line, live: Live, slot: float, attempt: int = 0) -> Ver
     """Run a check for a slot, and again soon where its policy asks for a second look. Returns the last verdict."""
     config = live.config
     run = Run(f"run_{urandom(8).hex()}", config.name, slot, attempt, line.clock.now(), config.timeout)
-    with structlog.contextvars.bound_contextvars(run=run.id):
-        result = await perform(line, live, run)
-        before = live.status
-        verdict = judge(run, result, config.limits, line.clock.now())
-        status, events = advance(before, verdict, config.policy, verdict.at)
-        outdated = live.retired or live.config is not config
-        if outdated:  # changed while it ran: recorded, but decides nothing any more
-            status, events = before, ()
-        live.observe(verdict, result, status, line.buckets)
+    structlog.contextvars.bind_contextvars(run=run.id)  # for good: each run has a task, and so a context, of its own
+    result = await perform(line, live, run)
+    before = live.status
+    verdict = judge(run, result, config.limits, line.clock.now())
+    status, events = advance(before, verdict, config.policy, verdict.at)
+    outdated = live.retired or live.config is not config
+    if outdated:  # changed while it ran: recorded, but decides nothing any more
+        status, events = before, ()
+    live.observe(verdict, result, status, line.buckets)
+    if is_verbose():
         log_run(verdict, result)
-        news = None if outdated else changed(before, status, verdict)
-        await tell(line, live, Entry(run, result, verdict, news), events)
+    news = None if outdated else changed(before, status, verdict)
+    await tell(line, live, Entry(run, result, verdict, news, steady_at=line.clock.steady()), events)
     if not outdated and needs_recheck(status, verdict, config.policy):
         await pause(line, config.policy.recheck or 0.0)
         if may_recheck(line, live, config, run):
@@ -116,8 +119,8 @@ async def take_removal(line: Line, live: Live) -> None:
 async def _take(line: Line, live: Live, change: Tick | Removal) -> None:
     live.status, events = advance(live.status, change, live.config.policy, line.clock.now())
     if events:
-        live.version += 1
-        await tell(line, live, Entry(status=live.status, check=live.config.name), events)
+        entry = Entry(status=live.status, check=live.config.name, steady_at=line.clock.steady())
+        await tell(line, live, entry, events)
 
 
 async def tell(line: Line, live: Live, entry: Entry, events: tuple[Event, ...]) -> None:
@@ -125,14 +128,14 @@ async def tell(line: Line, live: Live, entry: Entry, events: tuple[Event, ...]) 
 
     Where the store fails the messages go out all the same, and say so; they are recorded when it is back.
     """
-    entry = replace(entry, steady_at=line.clock.steady())
     if events:
         entry = address(line, live, entry, events)
-    pending = tuple(delivery for delivery in entry.deliveries if delivery.state is DeliveryState.PENDING)
     committed = line.store.write(entry)
+    if committed is None:
+        return
+    pending = tuple(delivery for delivery in entry.deliveries if delivery.state is DeliveryState.PENDING)
     try:
-        if committed is not None:
-            await committed
+        await committed
     except StoreFailed as failure:
         log.error("not recorded", check=entry.name, error=str(failure))
         if entry.again:  # a row of history alone is not worth the memory

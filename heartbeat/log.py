@@ -113,6 +113,11 @@ def configure(log: Log, redactor: Redactor, stream: TextIO | None = None) -> Non
     _bridge_libraries()
 
 
+def is_verbose() -> bool:
+    """Say whether debug is logged: what only serves that need not be put together."""
+    return _sink.level <= LEVELS["debug"]
+
+
 def catch_strays() -> None:
     """Log what nobody caught, in threads and destructors too: Python would print it as it is, secrets and all."""
     log = structlog.get_logger("heartbeat")
@@ -150,7 +155,7 @@ class PrintCapture(io.TextIOBase):
 
     def write(self, text: str | bytes, /) -> int:
         """Take what was printed, and log the lines that it completes."""
-        if _sink.level > LEVELS["debug"]:
+        if not is_verbose():
             return len(text)
         whole = text.decode(errors="replace") if isinstance(text, (bytes, bytearray, memoryview)) else str(text)
         run = str(structlog.contextvars.get_contextvars().get("run", ""))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import lru_cache
 from math import isfinite
 from time import perf_counter
 from typing import TYPE_CHECKING
@@ -68,7 +69,7 @@ class Probe:
         """Record how long a part of the run took, where someone else held the watch."""
         if self.closed:
             self.dropped += 1
-        elif not PHASE.fullmatch(str(name)):
+        elif not _is_phase(str(name)):
             self._refuse(f"the phase {_short(name)} is no lower-case word")
         elif name not in self.phases and len(self.phases) >= PHASES_PER_RUN:
             self._refuse(f"more than {PHASES_PER_RUN} phases")
@@ -137,14 +138,29 @@ def _short(value: object) -> str:
     return text if len(text) <= 40 else text[:39] + "…"
 
 
-def _objection(name: object, value: object, taken: Mapping[str, float]) -> str:
-    """Say why a measurement cannot be taken, or nothing."""
-    if not isinstance(name, str) or not MEASUREMENT.fullmatch(name):
+@lru_cache(maxsize=1024)
+def _is_phase(name: str) -> bool:
+    return PHASE.fullmatch(name) is not None
+
+
+@lru_cache(maxsize=1024)
+def _name_problem(name: str) -> str:
+    """Say why a measurement cannot have this name, or nothing; the same few names come in every run."""
+    if not MEASUREMENT.fullmatch(name):
         return f"the measurement {_short(name)} is no lower-case word"
     if name in RESERVED:
         return f"the measurement {name} has a reserved name"
     if name.endswith(BAD_SUFFIXES) or BAD_WORDS.search(name):
         return f"the measurement {name} must be in a base unit and not end like a counter (_seconds, _bytes, _ratio)"
+    return ""
+
+
+def _objection(name: object, value: object, taken: Mapping[str, float]) -> str:
+    """Say why a measurement cannot be taken, or nothing."""
+    if not isinstance(name, str):
+        return f"the measurement {_short(name)} is no lower-case word"
+    if problem := _name_problem(name):
+        return problem
     if not _is_number(value):
         return f"the measurement {name} is {_short(value)}, not a finite number"
     if name not in taken and len(taken) >= MEASUREMENTS_PER_RUN:

@@ -6,6 +6,7 @@ Written at the last moment of a dying process, so plainly: one JSON object, repl
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -43,13 +44,13 @@ class Quarantine:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._cases = load_cases(path)
-        self.fingerprints: dict[str, str] = {}
-        """Of the checks as they are configured now, by name; kept up to date by the daemon."""
+        self.checks: Mapping[str, CheckConfig] = {}
+        """As they are configured now, by name; kept up to date by the daemon."""
 
     def blame(self, name: str, why: str) -> None:
         """Remember that a check ended the daemon; called as the last thing, from any thread."""
-        if name in self.fingerprints:
-            self._cases[name] = Case(self.fingerprints[name], why)
+        if name in self.checks:
+            self._cases[name] = Case(self.checks[name].fingerprint, why)
             save_cases(self._path, self._cases)
 
     def keep_apart(self, config: CheckConfig) -> CheckConfig:
@@ -58,6 +59,10 @@ class Quarantine:
         if case is None or case.fingerprint != config.fingerprint:
             return config
         return replace(config, check=Quarantined(name=config.name, why=case.why))
+
+    def stand_ins(self, checks: Mapping[str, CheckConfig]) -> dict[str, CheckConfig]:
+        """Return what takes the place of those checks that are in quarantine, by name."""
+        return {name: self.keep_apart(checks[name]) for name in self._cases if name in checks}
 
     def lift(self, name: str) -> bool:
         """Let a check run again; say whether it was in quarantine."""

@@ -9,9 +9,11 @@ from functools import lru_cache
 from html import escape
 from html.entities import codepoint2name
 from json import dumps
+from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, quote, quote_plus, urlsplit
 
-import re2
+if TYPE_CHECKING:
+    import re2
 
 MINIMUM = 4
 """Shorter values are not redacted: a secret ``a`` would destroy every text, and hides nothing from who can count."""
@@ -61,6 +63,10 @@ class Redactor:
         for name, values in other._secrets.items():
             for value in values:
                 self.add(name, value)
+
+    def knows(self, other: Redactor) -> bool:
+        """Say whether all secrets of another one are known here."""
+        return all(set(values) <= set(self._secrets.get(name, ())) for name, values in other._secrets.items())
 
     def __call__(self, text: str) -> str:
         """Return the text without any known secret, in whatever form."""
@@ -139,6 +145,8 @@ def _encodable(text: str) -> str:
 
 
 def _compile(pattern: str) -> re2._Regexp:
+    import re2  # noqa: PLC0415 - without a secret nothing of it is needed
+
     options = re2.Options()
     options.max_mem = MEMORY
     options.never_capture = True

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +20,9 @@ from heartbeat.state import Live, State
 from heartbeat.store import Recorded, Snapshot, StoreFailed
 
 log = structlog.get_logger()
+
+TOGETHER = 100
+"""Checks that are withdrawn at once: each takes a moment of the loop."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,17 +45,25 @@ class Changes:
 
 
 def compare(old: Mapping[str, CheckConfig], new: Mapping[str, CheckConfig]) -> Changes:
-    """Return what has to be done to get from the old checks to the new ones."""
+    """Return what has to be done to get from the old checks to the new ones.
+
+    A check that is the same object is not looked at: after a reload nearly all of ten thousand are.
+    """
+    fresh = [config for name, config in new.items() if name not in old]
+    gone = [name for name in old if name not in new]
     heirs: dict[str, str] = {}
-    for config in new.values():
-        if config.name not in old and config.was in old and config.was not in new:
+    for config in fresh:
+        if config.was in old and config.was not in new:
             heirs.setdefault(config.was, config.name)
     renamed = {name: was for was, name in heirs.items()}
-    gone = set(old) - set(new) - set(renamed.values())
+    kept = [(old[name], config) for name, config in new.items() if old.get(name, config) is not config]
+    kept += [(old[was], new[name]) for name, was in renamed.items()]
     return Changes(
-        added=tuple(config for name, config in new.items() if name not in old and name not in renamed),
-        changed=tuple(config for name, config in new.items() if old.get(renamed.get(name, name), config) != config),
-        removed=tuple(name for name in old if name in gone),
+        added=tuple(config for config in fresh if config.name not in renamed),
+        changed=tuple(
+            config for before, config in kept if before.fingerprint != config.fingerprint or before != config
+        ),
+        removed=tuple(name for name in gone if name not in heirs),
         renamed=renamed,
     )
 
@@ -85,14 +96,14 @@ class Roster:
                 await take_removal(self._line, Live(_gone(name, notify), status))
             await self._recorded(self._line.store.forget(name))
 
-    def compare(self, checks: Iterable[CheckConfig]) -> Changes:
+    def compare(self, checks: Mapping[str, CheckConfig]) -> Changes:
         """Return what these checks would change."""
-        old = {name: live.config for name, live in self._state.checks.items()}
-        return compare(old, {check.name: check for check in checks})
+        return compare({name: live.config for name, live in self._state.checks.items()}, checks)
 
     async def withdraw(self, changes: Changes) -> None:
         """Let go of what was removed; under the old configuration, which knows whom to tell."""
-        await asyncio.gather(*(self._withdraw(name) for name in changes.removed))
+        for start in range(0, len(changes.removed), TOGETHER):
+            await asyncio.gather(*map(self._withdraw, changes.removed[start : start + TOGETHER]))
 
     async def enlist(self, changes: Changes) -> None:
         """Take in what was renamed, changed and added: all of it in one step of the loop, and only then wait."""
@@ -108,7 +119,6 @@ class Roster:
         """Let a check go on with its status and history under changed settings."""
         replan = replan or live.config.schedule != check.schedule
         live.config = check
-        live.version += 1
         if replan:
             self._scheduler.plan(check.name, check.schedule, is_new=False)
 

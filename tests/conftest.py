@@ -21,9 +21,11 @@ PROGRAMS = {
     "buildah": "buildah",
     "debootstrap": "debootstrap",
     "faketime": "faketime",
+    "nginx-light": "nginx",
     "postfix": "postfix",
     "prometheus": "promtool",
     "prometheus-alertmanager": "prometheus-alertmanager",
+    "prometheus-blackbox-exporter": "prometheus-blackbox-exporter",
     "strace": "strace",
 }
 """The Debian packages that tests may need, each with the program that tells whether it is there."""

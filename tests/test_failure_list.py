@@ -57,7 +57,7 @@ COVERED: dict[str, tuple[str, ...]] = {
         f"{OUTBOX}::test_a_drain_ends_in_time_and_what_hangs_stays_pending",
         "acceptance/test_failures.py::test_a_hanging_receiver_does_not_hold_up_a_stop_and_is_told_at_the_next_start",
     ),
-    "SIGKILL in pending k of N": ("core/test_status.py::test_a_restart_anywhere_changes_nothing",),
+    "SIGKILL in pending k of N": ("core/test_advance.py::test_a_restart_anywhere_changes_nothing",),
     # Receivers
     "receiver down 1 h": (
         f"{OUTBOX}::test_a_receiver_that_is_down_for_an_hour_gets_every_incident_afterwards_in_order",
@@ -148,10 +148,10 @@ COVERED: dict[str, tuple[str, ...]] = {
     ),
     # Clock and process
     "+10 years step": (
-        "test_scheduler.py::test_a_trigger_jumps_over_missed_slots_in_constant_time",
+        "test_timetable.py::test_a_plan_jumps_over_missed_slots_in_constant_time",
         f"{OUTBOX}::test_a_step_of_the_wall_clock_strands_nothing",
     ),
-    "DST forward/back in a cron schedule": ("test_scheduler.py::test_cron_times_are_read_on_the_clocks_of_their_zone",),
+    "DST forward/back in a cron schedule": ("test_timetable.py::test_cron_times_are_read_on_the_clocks_of_their_zone",),
     "leap second / NTP slew": ("test_clock.py::test_many_small_steps_add_up_to_one",),
     "CPU starvation": (
         "core/test_limits.py::test_a_timeout_during_which_we_stood_still_is_distorted",
@@ -194,11 +194,11 @@ COVERED: dict[str, tuple[str, ...]] = {
     # Alert logic
     "threshold check value NaN / missing": (
         "core/test_limits.py::test_what_was_not_measured_breaks_no_limit",
-        "core/test_status.py::test_only_a_success_clears_a_failure",
+        "core/test_advance.py::test_only_a_success_clears_a_failure",
         "test_runner.py::test_a_bad_record_makes_the_run_an_error",
     ),
     "reminders after restart keep their cadence": (
-        "core/test_status.py::test_a_restart_anywhere_changes_nothing",
+        "core/test_advance.py::test_a_restart_anywhere_changes_nothing",
         "test_ticker.py::test_reminders_that_are_due_go_out_once",
     ),
     "reload with an invalid file": (

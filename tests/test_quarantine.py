@@ -20,7 +20,7 @@ def path(tmp_path: Path) -> Path:
 
 def blamed(path: Path) -> Quarantine:
     quarantine = Quarantine(path)
-    quarantine.fingerprints = {"shop": SHOP.fingerprint}
+    quarantine.checks = {"shop": SHOP}
     quarantine.blame("shop", "held the main loop for 30 s")
     return quarantine
 
@@ -67,7 +67,7 @@ def test_what_is_not_configured_is_not_blamed(path: Path, name: str) -> None:
 
 def test_a_new_case_keeps_the_others(path: Path) -> None:
     quarantine = blamed(path)
-    quarantine.fingerprints["cart"] = "cart-1"
+    quarantine.checks = {"shop": SHOP, "cart": a_check("cart")}
     quarantine.blame("cart", "ended the daemon with os._exit(7)")
     assert load_cases(path) == {
         "shop": Case(SHOP.fingerprint, "held the main loop for 30 s"),

@@ -35,7 +35,7 @@ def now(on: Bench) -> float:
 
 
 async def reload(on: Bench, *checks: CheckConfig) -> str:
-    changes = on.roster.compare(checks)
+    changes = on.roster.compare({check.name: check for check in checks})
     await on.roster.withdraw(changes)
     await on.roster.enlist(changes)
     return str(changes)
@@ -182,7 +182,7 @@ async def test_no_run_ever_sees_half_of_a_reload(on: Bench) -> None:
     """All checks change in one step of the loop: whom to tell is looked up in the configuration of that moment."""
     await reload(on, *(a_check(f"n{number}") for number in range(5)))
     new = [a_check(f"m{number}", was=f"n{number}", timeout=9.0) for number in range(5)] + [a_check("added")]
-    enlisting = asyncio.ensure_future(on.roster.enlist(on.roster.compare(new)))
+    enlisting = asyncio.ensure_future(on.roster.enlist(on.roster.compare({check.name: check for check in new})))
     await asyncio.sleep(0)
     assert [live.config for live in on.state.checks.values()] == new
     await enlisting

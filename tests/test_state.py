@@ -63,20 +63,6 @@ def test_between_a_reload_and_the_next_run_no_page_shows_counts_under_other_buck
     assert 'heartbeat_check_run_duration_seconds_count{check="shop",type="scripted"} 0' in text
 
 
-def test_every_change_counts_a_version_up() -> None:
-    live = Live(a_check())
-    versions = [live.version]
-    observe(live)
-    versions.append(live.version)
-    live.miss(Reason.BUSY, 3)
-    versions.append(live.version)
-    live.shift(1.0)
-    versions.append(live.version)
-    live.restore(a_run(), Result(Outcome.OK, 0.1), Verdict(a_run(), 100.0, Outcome.OK, Severity.OK))
-    versions.append(live.version)
-    assert versions == sorted(set(versions))
-
-
 def test_missed_runs_are_counted_with_their_reason() -> None:
     live = Live(a_check())
     live.miss(Reason.LATE, 3)

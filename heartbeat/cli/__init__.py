@@ -1,32 +1,66 @@
-"""The command line: one file per group of commands."""
+"""The command line: one file per group of commands, imported when one of them is asked for."""
 
 from __future__ import annotations
 
 import sys
-from typing import Annotated
+from contextlib import nullcontext
+from importlib import import_module
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from heartbeat import __version__
-from heartbeat.cli.config import EX_USAGE, types, validate
-from heartbeat.cli.daemon import reload, run, run_now, status
-from heartbeat.cli.deliveries import deliveries
-from heartbeat.cli.demo import demo
-from heartbeat.cli.once import once
+from heartbeat.lean import hidden
 
+EX_USAGE = 64
+"""The command line is wrong (sysexits.h)."""
 UsageError: type[Exception] = typer.BadParameter.__mro__[1]
 """What a wrong command line raises; typer carries click inside and exports only this leaf of the tree."""
 
+COMMANDS = {
+    "run": "heartbeat.cli.run:run",
+    "validate": "heartbeat.cli.config:validate",
+    "once": "heartbeat.cli.once:once",
+    "demo": "heartbeat.cli.demo:demo",
+    "types": "heartbeat.cli.types:types",
+    "status": "heartbeat.cli.daemon:status",
+    "deliveries": "heartbeat.cli.deliveries:deliveries",
+    "reload": "heartbeat.cli.daemon:reload",
+    "run-now": "heartbeat.cli.daemon:run_now",
+}
+"""Where each command is, in the order of the help."""
+COLOURFUL = frozenset({"demo", "types"})
+"""Those that print with rich."""
+
+
+class Commands(TyperGroup):
+    """Imports a command when it is named: most of them need little of what the daemon needs."""
+
+    def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002 - click's contract
+        """Return the names."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ARG002 - click's contract
+        """Return the command of a name, or None."""
+        if cmd_name not in COMMANDS:
+            return None
+        module, _, function = COMMANDS[cmd_name].partition(":")
+        with nullcontext() if cmd_name in COLOURFUL else hidden("rich"):  # which structlog would take for tracebacks
+            found = getattr(import_module(module), function)
+        one = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
+        one.command(cmd_name)(found)
+        return typer.main.get_command(one)
+
+
 app = typer.Typer(
+    cls=Commands,
     help="Keeps performing real round trips next to production, and tells people when one breaks.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for command in (run, validate, once, demo, types, status, deliveries, reload):
-    app.command()(command)
-app.command("run-now")(run_now)
 
 
 def _show_version(wanted: bool) -> None:

@@ -15,8 +15,8 @@ import typer
 from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
 
-from heartbeat.cli.config import EX_CONFIG, EX_USAGE, ConfigOption, load_or_complain
-from heartbeat.cli.daemon import EX_UNAVAILABLE, SocketOption, ask
+from heartbeat.cli.common import EX_CONFIG, EX_UNAVAILABLE, EX_USAGE, ConfigOption, SocketOption, load_or_complain
+from heartbeat.cli.daemon import ask
 from heartbeat.config import Config
 from heartbeat.core.model import Delivery, DeliveryState
 from heartbeat.store import StoreFailed, ledger

@@ -14,7 +14,7 @@ import typer
 import uvloop
 
 from heartbeat import http
-from heartbeat.cli.config import EX_CONFIG, EX_USAGE, ConfigOption, load_or_complain
+from heartbeat.cli.common import EX_CONFIG, EX_USAGE, ConfigOption, load_or_complain
 from heartbeat.config import CheckConfig, Config
 from heartbeat.config.problem import nearest
 from heartbeat.core.limits import judge, show

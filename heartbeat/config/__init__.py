@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from heartbeat.collection import no_collection
 from heartbeat.config.advice import warnings
-from heartbeat.config.build import building
+from heartbeat.config.build import build_all, build_check, build_redactor
 from heartbeat.config.child import load_in_child
-from heartbeat.config.collection import no_collection
-from heartbeat.config.load import read
 from heartbeat.config.model import CheckConfig, Config, History, Log, Receiver, Web
 from heartbeat.config.problem import ConfigError, Place, Problem
+from heartbeat.config.sharing import Shared
 
 __all__ = [
     "CheckConfig",
@@ -39,11 +39,10 @@ def load(paths: Sequence[Path], environ: Mapping[str, str]) -> Config:
     Raises:
         ConfigError: with all mistakes at once.
     """
-    with no_collection(freeze=False):
-        steps = building(read(paths, environ), {}, None)
-        while True:
-            try:
-                next(steps)
-            except StopIteration as finished:
-                config: Config = finished.value
-                return config
+    from heartbeat.config.reader import read  # noqa: PLC0415 - the daemon reads in a child, and needs no YAML
+
+    with no_collection():
+        plan, shared = read(paths, environ), Shared()
+        types = {draft.type: type(draft.model) for draft in plan.checks if draft.model}
+        checks = {draft.name: build_check(draft, types.__getitem__, None, shared) for draft in plan.checks}
+        return build_all(plan, checks, build_redactor(plan, None))

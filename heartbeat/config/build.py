@@ -2,48 +2,60 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from pydantic import ValidationError
 
 from heartbeat.channels.registry import load_kind
 from heartbeat.check import Check
-from heartbeat.config.checks import Draft
-from heartbeat.config.load import Plan
 from heartbeat.config.model import CheckConfig, Config, Receiver
+from heartbeat.config.plan import Draft, Plan, Way
 from heartbeat.config.problem import ConfigError, Place, problem_at
-from heartbeat.config.receivers import Way
+from heartbeat.config.sharing import Shared
 from heartbeat.redaction import Redactor
 
+TypeOf = Callable[[str], type[Check]]
 
-def building(plan: Plan, types: dict[str, type[Check]], known: Config | None) -> Generator[None, None, Config]:
-    """Build step by step, so that the caller can let others run between two steps.
 
-    Args:
-        plan: what the configuration says; its checks are used up.
-        types: the classes of the check types whose models are not in the plan.
-        known: the configuration in use; its checks are kept where nothing about them changed, and its secrets stay
-            secrets.
-    """
-    redactor = Redactor()
-    for name, value in plan.secrets:
-        redactor.add(name, value)
-    if known is not None:
-        redactor.adopt(known.redactor)
-    checks = {}
-    plan.checks.reverse()
-    while plan.checks:  # taken one by one, as letting go of thousands at once takes long
-        draft = plan.checks.pop()
-        checks[draft.name] = _check(draft, types, known)
-        yield
+def build_all(plan: Plan, checks: Mapping[str, CheckConfig], redactor: Redactor) -> Config:
+    """Return the configuration of a plan and its checks, built before."""
     receivers = {name: _receiver(name, ways) for name, ways in plan.receivers.items()}
     return Config(checks=checks, receivers=receivers, redactor=redactor, **plan.settings)
 
 
-def changed_types(drafts: Iterable[Draft], known: Config | None) -> set[str]:
-    """Return the types of which at least one check is new or changed."""
-    return {draft.type for draft in drafts if draft.model is None and not _same(draft, known)}
+def build_redactor(plan: Plan, known: Config | None) -> Redactor:
+    """Return what hides the secrets of a plan, and those of the configuration in use; the same where none is new."""
+    redactor = Redactor()
+    for name, value in plan.secrets:
+        redactor.add(name, value)
+    if known is None:
+        return redactor
+    if known.redactor.knows(redactor):
+        return known.redactor
+    redactor.adopt(known.redactor)
+    return redactor
+
+
+def build_check(draft: Draft, type_of: TypeOf, known: Config | None, shared: Shared) -> CheckConfig:
+    """Return one check; of the configuration in use what is the same, be it the plugin's model or all of it."""
+    old = _same(draft, known)
+    new = CheckConfig(
+        name=draft.name,
+        type=shared(draft.type),
+        check=old.check if old else draft.model or _model(draft, type_of(draft.type), shared),
+        fingerprint=draft.fingerprint,
+        schedule=shared(draft.schedule),
+        timeout=shared(draft.timeout),
+        policy=shared(draft.policy),
+        limits=shared(draft.limits),
+        notify=shared(draft.notify),
+        labels=shared.labels(draft.labels),
+        runbook=shared(draft.runbook),
+        was=draft.was,
+        digest=draft.digest,
+    )
+    return old if old is not None and old == new and old.digest == new.digest else new
 
 
 def _same(draft: Draft, known: Config | None) -> CheckConfig | None:
@@ -51,28 +63,9 @@ def _same(draft: Draft, known: Config | None) -> CheckConfig | None:
     return old if old is not None and old.fingerprint == draft.fingerprint else None
 
 
-def _check(draft: Draft, types: dict[str, type[Check]], known: Config | None) -> CheckConfig:
-    old = _same(draft, known)
-    new = CheckConfig(
-        name=draft.name,
-        type=draft.type,
-        check=old.check if old else draft.model or _model(draft, types[draft.type]),
-        fingerprint=draft.fingerprint,
-        schedule=draft.schedule,
-        timeout=draft.timeout,
-        policy=draft.policy,
-        limits=draft.limits,
-        notify=draft.notify,
-        labels=draft.labels,
-        runbook=draft.runbook,
-        was=draft.was,
-    )
-    return old if old is not None and old == new else new
-
-
-def _model(draft: Draft, kind: type[Check]) -> Check:
+def _model(draft: Draft, kind: type[Check], shared: Shared) -> Check:
     try:
-        return kind.model_validate(draft.options)
+        return shared.model(kind.model_validate(draft.options))
     except ValidationError as error:  # it was valid a moment ago, in the child: it must depend on something else
         sentence = f"{error.errors(include_url=False)[0]['msg']}; it was valid when it was checked just before"
         raise ConfigError([problem_at(Place(Path("checks")), f"checks.{draft.name}.{draft.type}", sentence)]) from None

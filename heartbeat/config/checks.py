@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
@@ -12,17 +12,15 @@ from zoneinfo import ZoneInfo
 
 from cronsim import CronSim, CronSimError
 
-from heartbeat.check import Check
 from heartbeat.config.document import to_python
 from heartbeat.config.labels import labels
 from heartbeat.config.limits import limits
 from heartbeat.config.options import validate
+from heartbeat.config.plan import Draft
 from heartbeat.config.policy import broken, make_policy, policy
 from heartbeat.config.problem import nearest, quoted
 from heartbeat.config.reading import Reader, Spot, Wrong, attempt, check_name, duration, name, refuse_key, text
 from heartbeat.config.types import Types
-from heartbeat.core.limits import Limit
-from heartbeat.core.policy import Policy
 from heartbeat.core.schedule import Cron, Interval, Schedule
 from heartbeat.core.units import format_duration
 from heartbeat.plugins.source import digest_of
@@ -47,25 +45,6 @@ LATER = frozenset(
 _OTHER_WORDS = {"interval": "every", "period": "every", "frequency": "every", "schedule": "cron", "tz": "timezone",
                 "alerts": "notify", "alert": "notify", "receivers": "notify", "contacts": "notify",
                 "thresholds": "limits", "threshold": "limits", "retries": "policy"}  # fmt: skip
-
-
-@dataclass(frozen=True, slots=True)
-class Draft:
-    """One check as configured, with its options expanded; ``model`` is the plugin's own, where it was built here."""
-
-    name: str
-    type: str
-    options: dict[str, Any]
-    fingerprint: str
-    schedule: Schedule
-    timeout: float
-    policy: Policy
-    limits: tuple[Limit, ...]
-    notify: tuple[str, ...]
-    labels: dict[str, str]
-    runbook: str
-    was: str
-    model: Check | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

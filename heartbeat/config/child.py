@@ -1,43 +1,38 @@
 """Reading a configuration in a child process: a large file never holds the loop, and a wild plugin never ends us.
 
-The child sends frames over a pipe of its own (plugins may print): a length of four bytes, then a pickled pair of a
-word and its payload. Secrets travel in the pipe and nowhere else.
+The child (``process``) sends frames: a length of four bytes, then a pickled pair of a word and its payload. It is told
+which checks are known, and answers with those only that are not.
 """
 
 from __future__ import annotations
 
 import asyncio
-import os
 import pickle
 import signal
-import sys
-from asyncio.subprocess import DEVNULL, Process
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
-from dataclasses import replace
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import aclosing, nullcontext
 from pathlib import Path
 from time import perf_counter
-from typing import Any, BinaryIO
+from typing import Any
 
 from heartbeat.check import Check
-from heartbeat.config.build import building, changed_types
-from heartbeat.config.collection import no_collection
-from heartbeat.config.load import Plan, read
-from heartbeat.config.model import Config
+from heartbeat.collection import keep, no_collection
+from heartbeat.config.build import build_all, build_check, build_redactor
+from heartbeat.config.model import CheckConfig, Config
+from heartbeat.config.plan import Draft, Plan
 from heartbeat.config.problem import ConfigError, Place, problem_at
+from heartbeat.config.process import HEAD, Child, running
+from heartbeat.config.sharing import Shared
 from heartbeat.plugins import PluginError, Source, load_type
 
 PATIENCE = 30.0
 """Seconds of silence after which the child is given up."""
+MANY = 500
+"""Checks from which on new ones are left to no collection."""
 SLICE = 0.005
 """Seconds of building before others may run."""
-BATCH = 50
-"""Checks in one frame, so that unpickling one does not hold the loop."""
-LINGER = 5.0
-"""Seconds to go on reading after the child has ended; a grandchild may hold the pipe open for ever."""
-_HEAD = 4
-_ROOT = str(Path(__file__).parents[2])
-_BOOT = "import sys; sys.path.append(sys.argv[1]); from heartbeat.config.child import main; main()"
+
+Frames = AsyncGenerator[tuple[str, Any], None]
 
 
 async def load_in_child(
@@ -58,71 +53,99 @@ async def load_in_child(
     Raises:
         ConfigError: with all mistakes; also if a plugin ends or hangs the child.
     """
-    with no_collection(freeze=True):
-        plan = await _read_in_child(paths, patience, environ)
-        types = await _load_types(plan, known)
-        return await _build(plan, types, known)
+    with no_collection() if known is None else nullcontext():
+        async with (
+            running(paths, known, environ) as child,
+            aclosing(_frames(child, paths, patience)) as frames,
+        ):
+            async for word, payload in frames:
+                if word == "plan":
+                    return await _build(payload, frames, known)
+    raise AssertionError("the frames end with the plan's, or raise")
 
 
-async def _build(plan: Plan, types: dict[str, type[Check]], known: Config | None) -> Config:
-    """Build, letting others run between two slices."""
+async def _build(plan: Plan, frames: Frames, known: Config | None) -> Config:
+    """Build the checks as they come, letting others run between two slices."""
+    redactor = build_redactor(plan, known)
+    if known is not None and redactor is not known.redactor:
+        await asyncio.to_thread(redactor, "compiled now, where it holds nobody")
+    checks = dict(known.checks) if known else {}
+    types: dict[str, type[Check]] = {}
+    shared, built = Shared(), 0
+    async for word, payload in frames:
+        if word == "end":
+            break
+        built += len(payload) if word == "checks" else 0
+        for name in payload if word == "gone" else ():
+            del checks[name]
+        if word == "checks":
+            await _load_types(payload, plan.sources, types, known)
+            await _take(payload, checks, types, known, shared)
+    if known is not None and built >= MANY:
+        keep()
+    return build_all(plan, checks, redactor)
+
+
+async def _take(
+    drafts: list[Draft],
+    checks: dict[str, CheckConfig],
+    types: dict[str, type[Check]],
+    known: Config | None,
+    shared: Shared,
+) -> None:
+    resumed = perf_counter()
+    for draft in drafts:
+        checks[draft.name] = build_check(draft, types.__getitem__, known, shared)
+        if perf_counter() - resumed > SLICE:
+            await asyncio.sleep(0)
+            resumed = perf_counter()
     await asyncio.sleep(0)
-    steps = building(plan, types, known)
-    paused = perf_counter()
+
+
+async def _load_types(
+    drafts: list[Draft], sources: Mapping[str, Source], types: dict[str, type[Check]], known: Config | None
+) -> None:
+    """Import what new and changed checks need. At a reload in a thread, as importing a library may take long."""
+    before = known.checks if known is not None else {}
+    for draft in drafts:
+        old = before.get(draft.name)
+        if draft.type in types or (old is not None and old.fingerprint == draft.fingerprint):
+            continue
+        try:
+            if known is None:
+                types[draft.type] = load_type(sources[draft.type])
+            else:
+                types[draft.type] = await asyncio.to_thread(load_type, sources[draft.type])
+        except PluginError as error:
+            place = Place(error.file or Path("plugins"), error.line, 1)
+            raise ConfigError([problem_at(place, "", error.sentence)]) from None
+
+
+async def _frames(child: Child, paths: Sequence[Path], patience: float) -> Frames:
+    """Yield what the child sends. Raises ``ConfigError`` for what it objects to, and if it ends before its end."""
+    loading = ""
     while True:
         try:
-            next(steps)
-        except StopIteration as finished:
-            config: Config = finished.value
-            return config
-        if perf_counter() - paused > SLICE:
-            await asyncio.sleep(0)
-            paused = perf_counter()
-
-
-async def _load_types(plan: Plan, known: Config | None) -> dict[str, type[Check]]:
-    """Import what changed checks need, in a thread: importing a library may take long."""
-    try:
-        return {
-            name: await asyncio.to_thread(load_type, plan.sources[name]) for name in changed_types(plan.checks, known)
-        }
-    except PluginError as error:
-        raise ConfigError(
-            [problem_at(Place(error.file or Path("plugins"), error.line, 1), "", error.sentence)]
-        ) from None
-
-
-async def _read_in_child(paths: Sequence[Path], patience: float, environ: Mapping[str, str] | None) -> Plan:
-    plan: Plan | None = None
-    loading = ""
-    async with _child(paths, environ) as (process, reader):
-        while True:
-            try:
-                word, payload = await asyncio.wait_for(_receive(reader), patience)
-            except (TimeoutError, asyncio.IncompleteReadError) as error:
-                raise _gone(paths, loading, await _how(process, error, patience)) from None
-            if word == "loading":
-                loading = payload
-            elif word == "problems":
-                raise ConfigError(*payload)
-            elif word == "plan":
-                plan = payload
-            elif word == "checks" and plan is not None:
-                plan.checks.extend(payload)
-            elif plan is not None:
-                return plan
+            word, payload = await asyncio.wait_for(_receive(child.reader), patience)
+        except TimeoutError:
+            raise _gone(paths, loading, f"did not come to an end within {patience:g} s") from None
+        except asyncio.IncompleteReadError:
+            raise _gone(paths, loading, _how(await child.exited)) from None
+        if word == "loading":
+            loading = payload
+        elif word == "problems":
+            raise ConfigError(*payload)
+        else:
+            yield word, payload
 
 
 async def _receive(reader: asyncio.StreamReader) -> tuple[str, Any]:
-    size = int.from_bytes(await reader.readexactly(_HEAD))
+    size = int.from_bytes(await reader.readexactly(HEAD))
     frame: tuple[str, Any] = pickle.loads(await reader.readexactly(size))  # noqa: S301 - from our own child, which runs the same plugins as we do
     return frame
 
 
-async def _how(process: Process, error: Exception, patience: float) -> str:
-    if isinstance(error, TimeoutError):
-        return f"did not come to an end within {patience:g} s"
-    code = await process.wait()
+def _how(code: int) -> str:
     return f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended the process (exit status {code})"
 
 
@@ -130,66 +153,3 @@ def _gone(paths: Sequence[Path], loading: str, how: str) -> ConfigError:
     """Return the error for a child that did not answer, naming the plugin that it was loading."""
     culprit = f"loading the plugin {loading}" if loading else "reading the configuration"
     return ConfigError([problem_at(Place(Path(loading) if loading else paths[0]), "", f"{culprit} {how}")])
-
-
-@asynccontextmanager
-async def _child(
-    paths: Sequence[Path], environ: Mapping[str, str] | None
-) -> AsyncIterator[tuple[Process, asyncio.StreamReader]]:
-    """Start the child with the writing end of a pipe, and end it in any case."""
-    ours, theirs = os.pipe()
-    loop = asyncio.get_running_loop()
-    reader = asyncio.StreamReader()
-    transport, _ = await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(ours, "rb"))
-    try:
-        try:
-            command = (sys.executable, "-P", "-c", _BOOT, _ROOT, str(theirs), *map(str, paths))
-            process = await asyncio.create_subprocess_exec(
-                *command, pass_fds=(theirs,), stdin=DEVNULL, stdout=2, start_new_session=True, env=environ
-            )
-        finally:
-            os.close(theirs)
-        exited = loop.create_task(process.wait())
-        exited.add_done_callback(lambda _: loop.call_later(LINGER, reader.feed_eof))
-        try:
-            yield process, reader
-        finally:
-            await _end(process, exited)
-    finally:
-        transport.close()
-
-
-async def _end(process: Process, exited: asyncio.Task[int]) -> None:
-    if process.returncode is None:
-        os.killpg(process.pid, signal.SIGKILL)
-    await exited
-
-
-def main() -> None:
-    """Read the configuration named on the command line and answer over the pipe: what the child runs."""
-    _, _, descriptor, *paths = sys.argv
-    os.set_inheritable(int(descriptor), False)
-    with os.fdopen(int(descriptor), "wb") as pipe, no_collection(freeze=False):
-        answer([Path(one) for one in paths], pipe)
-
-
-def answer(paths: Sequence[Path], pipe: BinaryIO) -> None:
-    """Read a configuration and write the frames."""
-
-    def send(word: str, payload: Any) -> None:
-        frame = pickle.dumps((word, payload), protocol=pickle.HIGHEST_PROTOCOL)
-        pipe.write(len(frame).to_bytes(_HEAD) + frame)
-        pipe.flush()
-
-    def loading(source: Source) -> None:
-        send("loading", source.origin)
-
-    try:
-        plan = read(paths, os.environ, loading)
-    except ConfigError as error:
-        send("problems", (error.problems, error.files))
-        return
-    send("plan", replace(plan, checks=[]))
-    for start in range(0, len(plan.checks), BATCH):
-        send("checks", [replace(one, model=None) for one in plan.checks[start : start + BATCH]])
-    send("end", None)

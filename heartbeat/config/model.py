@@ -25,7 +25,8 @@ class CheckConfig:
     """One configured check: the plugin's model and what the daemon does with it.
 
     ``fingerprint`` follows from the expanded options and the plugin's source: equal means that the plugin would do
-    the same, so a reload keeps the object and a quarantine holds.
+    the same, so a reload keeps the object and a quarantine holds. ``digest`` follows from everything: a reload asks
+    for those checks only whose digest is another.
     """
 
     name: str
@@ -40,6 +41,7 @@ class CheckConfig:
     labels: Mapping[str, str] = field(default_factory=lambda: NOTHING)
     runbook: str = ""
     was: str = ""
+    digest: bytes = field(default=b"", compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,27 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any
 
 from heartbeat.channels import Channel
 from heartbeat.channels.registry import KINDS, load_kind
 from heartbeat.config.document import to_python
 from heartbeat.config.options import validate
+from heartbeat.config.plan import Way
 from heartbeat.config.problem import Place, nearest, quoted
 from heartbeat.config.reading import Spot, Wrong, attempt, check_name
 from heartbeat.config.reading import name as name_of
 
 _OTHER_WORDS = {"mail": "email", "smtp": "email", "http": "webhook", "hook": "webhook"}
-
-
-@dataclass(frozen=True, slots=True)
-class Way:
-    """One channel of a receiver: its identity, its kind and its options, expanded."""
-
-    key: str
-    kind: str
-    options: dict[str, Any]
 
 
 def read_receivers(spot: Spot) -> dict[str, tuple[Way, ...]]:

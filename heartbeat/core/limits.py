@@ -50,6 +50,8 @@ def judge(run: Run, result: Result, limits: tuple[Limit, ...], at: float) -> Ver
     """
     if result.outcome not in (Outcome.OK, Outcome.FAIL):
         return Verdict(run, at, result.outcome, Severity.OK, result.reason, result.sentence)
+    if not limits and result.outcome is Outcome.OK:
+        return Verdict(run, at, Outcome.OK, Severity.OK)
     broken = [(limit, bound) for limit in limits if (bound := worst_bound(limit, result))]
     findings = tuple(_finding(limit, bound, result) for limit, bound in broken)
     if result.outcome is Outcome.FAIL:

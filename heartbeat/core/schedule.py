@@ -39,15 +39,23 @@ def phase_of(name: str, interval: float) -> float:
 
 def slot_at(name: str, interval: float, now: float) -> float:
     """Return the latest slot that is not after ``now``, in constant time."""
-    phase = phase_of(name, interval)
-    count = floor((now - phase) / interval + 1e-6)  # a slot divided by its interval may come out a hair too small
-    slot = round(phase + count * interval, 3)
-    return slot if slot <= now else round(slot - interval, 3)
+    return _slot_at(phase_of(name, interval), interval, now)
 
 
 def next_slot(name: str, interval: float, now: float) -> float:
     """Return the first slot after ``now``, in constant time however far away it is."""
-    return round(slot_at(name, interval, now) + interval, 3)
+    return slot_after(phase_of(name, interval), interval, now)
+
+
+def slot_after(phase: float, interval: float, now: float) -> float:
+    """Return the first slot after ``now`` of a check whose phase is known."""
+    return round(_slot_at(phase, interval, now) + interval, 3)
+
+
+def _slot_at(phase: float, interval: float, now: float) -> float:
+    count = floor((now - phase) / interval + 1e-6)  # a slot divided by its interval may come out a hair too small
+    slot = round(phase + count * interval, 3)
+    return slot if slot <= now else round(slot - interval, 3)
 
 
 def first_slot(name: str, interval: float, now: float) -> float:

@@ -1,5 +1,10 @@
 """What checks and channels that speak HTTP share: requests over libcurl, expectations, evidence, an httpx client."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from heartbeat.http.ascii import ascii_url
 from heartbeat.http.engine import Engine, close, engine, fetch
 from heartbeat.http.evidence import note_evidence
 from heartbeat.http.expect import Expect
@@ -17,7 +22,9 @@ from heartbeat.http.message import (
     target,
 )
 from heartbeat.http.resolver import resolve
-from heartbeat.http.transport import CurlTransport, client
+
+if TYPE_CHECKING:
+    from heartbeat.http.transport import CurlTransport, client
 
 __all__ = [
     "BODY_LIMIT",
@@ -32,6 +39,7 @@ __all__ = [
     "Response",
     "Target",
     "Trace",
+    "ascii_url",
     "client",
     "close",
     "engine",
@@ -41,3 +49,14 @@ __all__ = [
     "resolve",
     "target",
 ]
+
+LAZY = frozenset({"CurlTransport", "client"})
+
+
+def __getattr__(name: str) -> object:
+    """Import httpx when it is first asked for: most checks need none of it, and it is large."""
+    if name not in LAZY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from heartbeat.http import transport  # noqa: PLC0415 - see above
+
+    return getattr(transport, name)

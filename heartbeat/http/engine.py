@@ -7,22 +7,22 @@ that every run makes the whole round trip.
 from __future__ import annotations
 
 import asyncio
-from pathlib import Path
+import os
+from itertools import chain
 from time import perf_counter
-from typing import Any
 
 import pycurl
 
 from heartbeat.check import CheckBroken, CheckFailed
 from heartbeat.http.errors import Ending, failure
-from heartbeat.http.handle import Exchange, Sink, configure, system_bundle
+from heartbeat.http.handle import Easy, Exchange, Profile, aim, configure, profile_of, system_bundle
 from heartbeat.http.measure import read_back, system_error
 from heartbeat.http.message import Request, Response, Target, Trace, target
 from heartbeat.http.multi import Multi
 from heartbeat.http.redirects import next_request
 from heartbeat.http.resolver import close_resolver, resolve
 
-HANDLES_KEPT = 512
+HANDLES_KEPT = 128
 ATTRIBUTE = "_heartbeat_http_engine"
 
 
@@ -31,7 +31,8 @@ class Engine:
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
-        self._free: list[Any] = []
+        self._free: dict[Profile, list[Easy]] = {}
+        self._idle = 0
         self._multis: dict[str, tuple[int, Multi]] = {}
 
     async def fetch(self, request: Request, *, timeout: float, trace: Trace | None = None) -> Response:  # noqa: ASYNC109 - one deadline for all hops, told to libcurl too
@@ -64,10 +65,11 @@ class Engine:
         """Drop everything at once; requests in flight are cancelled."""
         for _, multi in self._multis.values():
             multi.close()
-        for handle in self._free:
-            handle.close()
+        for easy in chain.from_iterable(self._free.values()):
+            easy.curl.close()
         self._multis.clear()
         self._free.clear()
+        self._idle = 0
         if getattr(self._loop, ATTRIBUTE, None) is self:
             delattr(self._loop, ATTRIBUTE)
 
@@ -77,13 +79,16 @@ class Engine:
         trace.begin(request)
         entry = await self._look_up(request, there, deadline, trace)
         multi = self._multi_for(request, there)
-        exchange = Exchange(self._acquire(), request, there, trace, Sink(request.body_limit))
+        profile = profile_of(request, there)
+        exchange = Exchange(self._acquire(profile), request, there, trace)
+        usable = False
         try:
-            _prepare(exchange, deadline - perf_counter(), entry)
+            _prepare(exchange, profile, deadline - perf_counter(), entry)
             end = await _perform(multi, exchange, timeout)
+            usable = end.code == 0
         finally:
-            self._release(exchange.handle)
-        if trace.response is None or (end.code and not exchange.sink.truncated):
+            self._release(exchange.easy, usable=usable)
+        if trace.response is None or (end.code and not trace.response.truncated):
             raise failure(end, request, there, trace)
         _demand_version(request, there, trace.response)
         return trace.response
@@ -111,7 +116,7 @@ class Engine:
         checked = request.tls.verify and (there.scheme == "https" or request.proxy)
         bundle = (request.tls.ca_file or system_bundle()) if checked else ""
         try:
-            stamp = Path(bundle).stat().st_mtime_ns if bundle else 0
+            stamp = os.stat(bundle).st_mtime_ns if bundle else 0  # noqa: PTH116 - at each run: making a Path costs as much as looking
         except OSError as error:
             raise CheckBroken(f"the certificate authorities in {bundle}: {error.strerror}", reason="config") from None
         known = self._multis.get(bundle)
@@ -119,15 +124,31 @@ class Engine:
             known = self._multis[bundle] = (stamp, Multi(self._loop))
         return known[1]
 
-    def _acquire(self) -> Any:
-        return self._free.pop() if self._free else pycurl.Curl()
-
-    def _release(self, handle: Any) -> None:
-        if len(self._free) < HANDLES_KEPT:
-            handle.reset()
-            self._free.append(handle)
+    def _acquire(self, profile: Profile) -> Easy:
+        """Return a handle: the best is one that was set up for the same, then any that nobody uses."""
+        if kept := self._free.get(profile):
+            easy = kept.pop()
+            if not kept:
+                del self._free[profile]
+        elif self._idle >= HANDLES_KEPT:
+            other = next(iter(self._free))
+            easy = self._free[other].pop()
+            if not self._free[other]:
+                del self._free[other]
+            easy.forget()
         else:
-            handle.close()
+            return Easy()
+        self._idle -= 1
+        return easy
+
+    def _release(self, easy: Easy, *, usable: bool) -> None:
+        """Keep a handle for the next exchange like this one, but never in a state that nobody can know."""
+        easy.sink.begin(0)
+        if usable and easy.profile is not None and self._idle < HANDLES_KEPT:
+            self._free.setdefault(easy.profile, []).append(easy)
+            self._idle += 1
+        else:
+            easy.curl.close()
 
 
 def engine() -> Engine:
@@ -158,12 +179,13 @@ def _target_of(url: str) -> Target:
         raise CheckBroken(str(error), reason="config") from None
 
 
-def _prepare(exchange: Exchange, seconds: float, entry: list[str]) -> None:
+def _prepare(exchange: Exchange, profile: Profile, seconds: float, entry: list[str]) -> None:
     if seconds <= 0:
         raise CheckFailed(f"no time was left to connect to {exchange.target}", reason="timeout")
     try:
-        configure(exchange, seconds)
-        exchange.handle.setopt(pycurl.RESOLVE, entry)
+        if exchange.easy.profile is None:
+            configure(exchange, profile)
+        aim(exchange, seconds, entry)
     except (pycurl.error, UnicodeError, KeyError) as error:
         raise CheckBroken(f"libcurl refuses an option of the request: {error}", reason="config") from None
 

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from functools import lru_cache
-from typing import Annotated, Any
+from functools import cache, lru_cache
+from typing import TYPE_CHECKING, Annotated, Any
 
-from jsonpath import JSONPath, JSONPathEnvironment, JSONPathError
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
 from heartbeat.check import CheckFailed
@@ -15,9 +14,11 @@ from heartbeat.http.expectation import MISSING, Expectation, Text, require
 from heartbeat.http.message import Response
 from heartbeat.http.text import clean, decode
 
+if TYPE_CHECKING:
+    from jsonpath import JSONPath, JSONPathEnvironment
+
 SUCCESS = ((200, 299),)
 NODES = 1000  # values that one path may give
-ENVIRONMENT = JSONPathEnvironment(strict=True)
 
 
 def _ranges(value: Any) -> tuple[tuple[int, int], ...]:
@@ -37,11 +38,20 @@ def _ranges(value: Any) -> tuple[tuple[int, int], ...]:
     return ((int(first), int(last)),)
 
 
+@cache
+def _environment() -> JSONPathEnvironment:
+    from jsonpath import JSONPathEnvironment  # noqa: PLC0415 - most checks need none of it
+
+    return JSONPathEnvironment(strict=True)
+
+
 @lru_cache(maxsize=4096)
 def path(text: str) -> JSONPath:
     """Compile a JSONPath (RFC 9535). Raises ``ValueError`` where it is none."""
+    from jsonpath import JSONPath, JSONPathError  # noqa: PLC0415 - as above
+
     try:
-        compiled = ENVIRONMENT.compile(text)
+        compiled = _environment().compile(text)
     except (JSONPathError, RecursionError) as error:
         raise ValueError(f"{clean(text, 80)!r} is no JSONPath (RFC 9535): {clean(error)}") from None
     assert isinstance(compiled, JSONPath)  # noqa: S101 - strict mode knows no compound paths; for the type checker
@@ -99,6 +109,8 @@ class Expect(BaseModel):
             )
 
     def _hold_json(self, response: Response) -> None:
+        from jsonpath import JSONPathError  # noqa: PLC0415 - as above
+
         document = parse(response)
         for text, expectation in self.json_.items():
             try:

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator
 from functools import lru_cache
 from typing import Any
 
-import re2
 from pydantic import BaseModel, ConfigDict, Field, GetJsonSchemaHandler, field_validator, model_validator
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
@@ -31,6 +30,8 @@ MISSING = Missing()
 @lru_cache(maxsize=4096)
 def pattern(text: str) -> Any:
     """Compile an RE2 pattern (linear time, whatever the text). Raises ``ValueError`` where it is none."""
+    import re2  # noqa: PLC0415 - most checks need none of it
+
     options = re2.Options()
     options.log_errors = False
     try:

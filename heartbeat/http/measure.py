@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import socket
+from functools import lru_cache
 from ssl import cert_time_to_seconds
 from typing import Any
 
 import pycurl
 
 from heartbeat.http.handle import Exchange
-from heartbeat.http.message import Certificate, Response, Target, Trace
+from heartbeat.http.message import Certificate, Headers, Response, Target, Trace
 from heartbeat.http.text import clean
 
 SPOKEN = {1: "1.0", 2: "1.1", 3: "2", 30: "3"}
@@ -28,7 +29,8 @@ def read_back(exchange: Exchange, cut_after: float | None) -> None:
         trace.certificate = _read_certificate(handle, verified=request.tls.verify)
     if sink.complete:
         status, body = handle.getinfo(pycurl.RESPONSE_CODE), b"".join(sink.parts)
-        trace.response = Response(request.url, status, sink.headers, body, sink.truncated, trace.http_version)
+        headers = Headers(sink.lines[1:])
+        trace.response = Response(request.url, status, headers, body, sink.truncated, trace.http_version)
 
 
 def system_error(handle: Any) -> int:
@@ -63,14 +65,19 @@ def _read_certificate(handle: Any, *, verified: bool) -> Certificate | None:
     chain = handle.getinfo(pycurl.INFO_CERTINFO)
     if not chain:
         return None
-    leaf = dict(chain[0])
-    code = handle.getinfo(pycurl.SSL_VERIFYRESULT)
+    return _describe(chain[0], handle.getinfo(pycurl.SSL_VERIFYRESULT) if verified else None)
+
+
+@lru_cache(maxsize=1024)
+def _describe(pairs: tuple[tuple[str, str], ...], code: int | None) -> Certificate:
+    """Return what a certificate says, in clean words; most come again and again. ``code`` is None if not verified."""
+    leaf = dict(pairs)
     return Certificate(
         subject=clean(leaf.get("Subject", "")),
         issuer=clean(leaf.get("Issuer", "")),
         names=clean(leaf.get("X509v3 Subject Alternative Name", ""), 500),
         not_after=_epoch(leaf.get("Expire date", "")),
-        problem=_problem(code) if verified else "it was not verified",
+        problem="it was not verified" if code is None else _problem(code),
     )
 
 

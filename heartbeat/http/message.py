@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from ipaddress import ip_address
-from typing import Literal
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from heartbeat import __version__
@@ -103,13 +103,37 @@ class Certificate:
     """Why it does not verify; empty where it does."""
 
 
+class Headers(Sequence[tuple[str, str]]):
+    """The headers of an answer as name and value, as they came. They are taken apart when somebody asks."""
+
+    __slots__ = ("_lines", "_pairs")
+
+    def __init__(self, lines: Sequence[bytes]) -> None:
+        self._lines = lines
+        self._pairs: tuple[tuple[str, str], ...] | None = None
+
+    @property
+    def pairs(self) -> tuple[tuple[str, str], ...]:
+        """All of them."""
+        if self._pairs is None:
+            split = (line.decode("latin-1").partition(":") for line in self._lines if b":" in line)
+            self._pairs = tuple((name.strip(), value.strip()) for name, _, value in split)
+        return self._pairs
+
+    def __getitem__(self, index: Any) -> Any:
+        return self.pairs[index]
+
+    def __len__(self) -> int:
+        return len(self.pairs)
+
+
 @dataclass(frozen=True, slots=True)
 class Response:
     """The final answer. ``truncated`` says that the body was longer than the limit and reading stopped there."""
 
     url: str
     status: int
-    headers: tuple[tuple[str, str], ...]
+    headers: Sequence[tuple[str, str]]
     body: bytes
     truncated: bool
     http_version: str

@@ -1,11 +1,22 @@
-"""libcurl's multi interface on a running loop's own readers, writers and timers: no thread, no polling."""
+"""libcurl's multi interface on a running loop: no thread, no polling.
+
+libcurl's sockets are watched by an epoll of our own, and the loop watches that one. Adding a socket to the loop itself
+and taking it away again, twice for each exchange, would cost more than the exchange.
+"""
 
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
+from select import EPOLLIN, EPOLLOUT, epoll
 from typing import Any
 
 import pycurl
+
+MASKS = {pycurl.POLL_IN: EPOLLIN, pycurl.POLL_OUT: EPOLLOUT, pycurl.POLL_INOUT: EPOLLIN | EPOLLOUT}
+EVENTS_AT_ONCE = 64
+TURNS = 10
+"""How often libcurl may ask in a row to be called again at once; then others have their turn first."""
 
 
 class Multi:
@@ -13,9 +24,13 @@ class Multi:
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
-        self._timer: asyncio.Handle | None = None
-        self._watched: dict[int, int] = {}
+        self._timer: asyncio.TimerHandle | None = None
+        self._deadline: float | None = None
+        self._at_once = False
         self._waiting: dict[Any, asyncio.Future[tuple[int, str]]] = {}
+        self._watched: set[int] = set()
+        self._sockets = epoll()
+        loop.add_reader(self._sockets.fileno(), self._take_events)
         self._multi = pycurl.CurlMulti()
         self._multi.setopt(pycurl.M_PIPELINING, pycurl.PIPE_NOTHING)
         self._multi.setopt(pycurl.M_SOCKETFUNCTION, self._watch)
@@ -26,6 +41,7 @@ class Multi:
         done: asyncio.Future[tuple[int, str]] = self._loop.create_future()
         self._waiting[handle] = done
         self._multi.add_handle(handle)
+        self._go_on()
         try:
             return await done
         finally:
@@ -38,45 +54,62 @@ class Multi:
             done.cancel()
             self._remove(handle)
         self._waiting.clear()
-        self._arm(-1)
-        for fd in list(self._watched):
-            self._watch(pycurl.POLL_REMOVE, fd, None, None)
         if not self._multi.closed:
             self._multi.close()
+        self._arm(-1)
+        if not self._sockets.closed:
+            self._loop.remove_reader(self._sockets.fileno())
+            self._sockets.close()
 
     def _remove(self, handle: Any) -> None:
         if not self._multi.closed and handle in self._multi:
             self._multi.remove_handle(handle)
+            self._go_on()
 
     def _watch(self, what: int, fd: int, _multi: Any, _data: Any) -> None:
-        """Watch a socket as libcurl asks: POLL_IN is 1, POLL_OUT is 2, POLL_INOUT both, POLL_REMOVE 4."""
-        before, wanted = self._watched.pop(fd, 0), 0 if what == pycurl.POLL_REMOVE else what
-        if wanted:
-            self._watched[fd] = wanted
-        if (before ^ wanted) & 1:
-            if wanted & 1:
-                self._loop.add_reader(fd, self._act, fd, pycurl.CSELECT_IN)
-            else:
-                self._loop.remove_reader(fd)
-        if (before ^ wanted) & 2:
-            if wanted & 2:
-                self._loop.add_writer(fd, self._act, fd, pycurl.CSELECT_OUT)
-            else:
-                self._loop.remove_writer(fd)
+        """Watch a socket as libcurl asks."""
+        if self._sockets.closed:
+            return
+        if what == pycurl.POLL_REMOVE:
+            self._watched.discard(fd)
+            with suppress(OSError):  # it is closed already, and with that nobody watches it any more
+                self._sockets.unregister(fd)
+        elif fd in self._watched:
+            self._sockets.modify(fd, MASKS[what])
+        else:
+            self._watched.add(fd)
+            self._sockets.register(fd, MASKS[what])
 
     def _arm(self, milliseconds: int) -> None:
-        """Set libcurl's one timer. Zero means now; more is at least 1 ms, the grain of uvloop's timers."""
+        """Set libcurl's one timer. One that comes earlier is left to find that out when it comes."""
+        self._at_once = milliseconds == 0
+        if milliseconds <= 0:
+            self._deadline = None
+            return
+        self._deadline = self._loop.time() + milliseconds / 1000
+        if self._timer is None or self._timer.when() > self._deadline:
+            self._set_timer(self._deadline)
+
+    def _set_timer(self, at: float) -> None:
         if self._timer is not None:
             self._timer.cancel()
-            self._timer = None
-        if milliseconds == 0:
-            self._timer = self._loop.call_soon(self._expire)
-        elif milliseconds > 0:
-            self._timer = self._loop.call_later(milliseconds / 1000, self._expire)
+        self._timer = self._loop.call_at(at, self._expire)
 
     def _expire(self) -> None:
         self._timer = None
-        self._act(pycurl.SOCKET_TIMEOUT, 0)
+        if self._deadline is None:
+            return
+        if self._deadline - self._loop.time() > 0.001:  # uvloop's timers have a grain of 1 ms
+            self._set_timer(self._deadline)
+        else:
+            self._deadline = None
+            self._act(pycurl.SOCKET_TIMEOUT, 0)
+
+    def _take_events(self) -> None:
+        for fd, events in self._sockets.poll(0, EVENTS_AT_ONCE):
+            # An error or a hang-up is for libcurl to find out, by reading or writing as it wanted to.
+            what = (pycurl.CSELECT_IN if events & ~EPOLLOUT else 0) | (pycurl.CSELECT_OUT if events & ~EPOLLIN else 0)
+            self._act(fd, what)
 
     def _act(self, fd: int, events: int) -> None:
         if self._multi.closed:
@@ -84,6 +117,18 @@ class Multi:
         _, running = self._multi.socket_action(fd, events)
         if running < len(self._waiting):
             self._collect()
+        self._go_on()
+
+    def _go_on(self) -> None:
+        """Call libcurl again where it asked for that; it must not be called from within its own callback."""
+        for _ in range(TURNS):
+            if not self._at_once or self._multi.closed:
+                return
+            self._at_once = False
+            _, running = self._multi.socket_action(pycurl.SOCKET_TIMEOUT, 0)
+            if running < len(self._waiting):
+                self._collect()
+        self._loop.call_soon(self._go_on)
 
     def _collect(self) -> None:
         """Hand out the results of what has ended."""

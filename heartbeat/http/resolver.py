@@ -1,8 +1,8 @@
 """Names to addresses, without threads and without a cache: a hanging name delays nobody who asks for another.
 
-Every lookup has a c-ares channel of its own. That is what keeps lookups apart (sockets, timers, failures), what makes
-them end at once when nobody waits any more, and what switches off the cache that c-ares shares inside a channel: a
-probe that is told yesterday's address does not see today's dead name server. Making a channel costs about 50 us.
+Every lookup has a c-ares channel for itself. That is what keeps lookups apart (sockets, timers, failures), and what
+makes them end at once when nobody waits any more. A channel that served one lookup well serves another one later;
+c-ares' own cache is emptied in between, as a probe that is told yesterday's address does not see today's dead server.
 """
 
 from __future__ import annotations
@@ -10,11 +10,10 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from ipaddress import ip_address
-from math import ceil
-from typing import Literal
+from typing import Any, Literal
 from weakref import WeakKeyDictionary
 
 import pycares
@@ -22,14 +21,12 @@ from pycares import errno as ares
 
 from heartbeat.check import CheckBroken, CheckFailed
 from heartbeat.faults import has_route
+from heartbeat.http.cares import lines
 
 Family = Literal["any", "ip4", "ip6"]
 
 SERVERS_VARIABLE = "HEARTBEAT_DNS_SERVERS"
 """Environment variable that replaces the name servers of the system: ``127.0.0.1:5353,[::1]:53``."""
-
-TRIES = 4
-"""How often each server is asked; the wait doubles each time, so the sum is 15 times the first wait."""
 
 _FAMILIES = {"any": socket.AF_UNSPEC, "ip4": socket.AF_INET, "ip6": socket.AF_INET6}
 _WORDS = {"any": "address", "ip4": "IPv4 address", "ip6": "IPv6 address"}
@@ -79,23 +76,31 @@ async def resolve(
         raise _refusal(host, family, ares.ARES_EBADNAME)
     lookup = _join((host.lower(), family, _servers(servers)), timeout)
     try:
-        await asyncio.wait((lookup.answer,), timeout=timeout)
+        await _wait(lookup.answer, timeout)
         if not lookup.answer.done():
-            _require_resources(lookup.channel, ares.ARES_ETIMEOUT)
+            _require_resources(lookup.line.channel, ares.ARES_ETIMEOUT)
             raise CheckFailed(f"the name {host} was not resolved: no answer within {timeout:.3g} s", reason="resolve")
         status, addresses = lookup.answer.result()
         if not addresses:
-            _require_resources(lookup.channel, status)
+            _require_resources(lookup.line.channel, status)
             raise _refusal(host, family, status)
         return addresses
     finally:
         lookup.leave()
 
 
+async def _wait(answer: asyncio.Future[Any], seconds: float) -> None:
+    """Wait for an answer, which others may wait for too, but not for ever."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await asyncio.shield(answer)
+
+
 def close_resolver() -> None:
     """End all lookups of the running loop; who still waits is told that the check is at fault, not the name."""
     for lookup in list(_lookups().values()):
         lookup.close()
+    lines(asyncio.get_running_loop()).close()
 
 
 def _literal(host: str) -> str | None:
@@ -118,26 +123,17 @@ def _servers(chosen: Sequence[str]) -> tuple[str, ...]:
 
 
 class _Lookup:
-    """One question in flight, on a channel of its own, shared by all who ask it at the same time."""
+    """One question in flight, on a channel that is its own meanwhile, shared by all who ask it at the same time."""
 
-    __slots__ = ("_key", "_loop", "_timer", "_watched", "answer", "channel", "waiters")
+    __slots__ = ("_key", "_loop", "answer", "line", "waiters")
 
     def __init__(self, key: _Key, timeout: float) -> None:
         name, family, servers = self._key = key
         self._loop = asyncio.get_running_loop()
-        self._timer: asyncio.TimerHandle | None = None
-        self._watched: set[int] = set()
         self.waiters = 0
         self.answer: asyncio.Future[tuple[int, tuple[str, ...]]] = self._loop.create_future()
-        self.channel = _open_channel(self._watch, timeout, servers)
-        self._ask(name, family)
-
-    def _ask(self, name: str, family: Family) -> None:
-        try:
-            self.channel.getaddrinfo(name, None, family=_FAMILIES[family], type=socket.SOCK_STREAM, callback=self._take)
-        except (UnicodeError, RuntimeError):  # what the IDNA codec makes of a name that cannot be one
-            self._settle(ares.ARES_EBADNAME, ())
-        self._wake()
+        self.line = lines(self._loop).take(servers, timeout)
+        self.line.ask(name, _FAMILIES[family], self._take)
 
     def _take(self, found: pycares.AddrInfoResult | None, status: int | None) -> None:
         addresses = [] if found is None else [node.addr[0].decode() for node in found.nodes]
@@ -149,35 +145,6 @@ class _Lookup:
         if not self.answer.done():
             self.answer.set_result((status, addresses))
 
-    def _watch(self, descriptor: int, readable: bool, writable: bool) -> None:
-        """Called by c-ares whenever it wants something else of a socket; neither means that it closes it now."""
-        self._unwatch(descriptor)
-        if readable:
-            self._loop.add_reader(descriptor, self._process, descriptor, pycares.ARES_SOCKET_BAD)
-        if writable:
-            self._loop.add_writer(descriptor, self._process, pycares.ARES_SOCKET_BAD, descriptor)
-        if readable or writable:
-            self._watched.add(descriptor)
-
-    def _unwatch(self, descriptor: int) -> None:
-        if descriptor in self._watched:
-            self._watched.discard(descriptor)
-            self._loop.remove_reader(descriptor)
-            self._loop.remove_writer(descriptor)
-
-    def _process(self, readable: int, writable: int) -> None:
-        self.channel.process_fd(readable, writable)
-        self._wake()
-
-    def _wake(self) -> None:
-        """Come back when c-ares wants to ask again; never sooner than 10 ms, for the grain of uvloop's timers."""
-        if self._timer is not None:
-            self._timer.cancel()
-        if not self.answer.done():
-            pause: float = self.channel.timeout()  # type: ignore[no-untyped-call]  # pycares left it untyped
-            wait = min(max(pause, 0.01), 1.0)
-            self._timer = self._loop.call_later(wait, self._process, pycares.ARES_SOCKET_BAD, pycares.ARES_SOCKET_BAD)
-
     def leave(self) -> None:
         """One waiter less; the last one ends the lookup."""
         self.waiters -= 1
@@ -185,15 +152,12 @@ class _Lookup:
             self.close()
 
     def close(self) -> None:
-        """Stop asking. Sockets are closed here and now; pycares frees the empty channel in the background."""
+        """Stop asking, and give the channel back where it did its work."""
         lookups = _lookups()
         if lookups.get(self._key) is self:
             del lookups[self._key]
-        if self._timer is not None:
-            self._timer.cancel()
-        with suppress(RuntimeError):  # pycares' word for a channel that is closed already
-            self.channel.cancel()
-        self.channel.close()
+        served = self.answer.done() and bool(self.answer.result()[1])
+        lines(self._loop).give_back(self.line, good=served)
         self._settle(ares.ARES_ECANCELLED, ())
 
 
@@ -211,18 +175,6 @@ def _join(key: _Key, timeout: float) -> _Lookup:
         lookup = lookups[key] = _Lookup(key, timeout)
     lookup.waiters += 1
     return lookup
-
-
-def _open_channel(watch: Callable[[int, bool, bool], None], timeout: float, servers: Sequence[str]) -> pycares.Channel:
-    first_wait = ceil(max(timeout, 0.0) / (2**TRIES - 1)) or 1
-    try:
-        return pycares.Channel(sock_state_cb=watch, timeout=first_wait, tries=TRIES, servers=servers)
-    except (pycares.AresError, UnicodeError) as error:
-        if servers:
-            raise CheckBroken(
-                f"the name servers {', '.join(servers)} are not of the form address:port", reason="config"
-            ) from error
-        raise CheckBroken(f"the resolver did not start: {error}", reason="resource") from error
 
 
 def _require_resources(channel: pycares.Channel, status: int) -> None:

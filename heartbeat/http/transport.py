@@ -7,12 +7,14 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from typing import Any
 
-import httpx
-
 from heartbeat.check import CheckBroken, CheckFailed
 from heartbeat.http.engine import fetch
 from heartbeat.http.message import USER_AGENT, Request, Response, Trace
 from heartbeat.http.text import clean, safe_url
+from heartbeat.lean import hidden
+
+with hidden("httpx._main"):
+    import httpx
 
 LONGEST = 3600.0  # seconds, where the caller set no timeout at all
 CHUNK = 64 * 1024

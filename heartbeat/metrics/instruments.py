@@ -188,7 +188,22 @@ class Instruments:
 
     def text(self) -> bytes:
         """Return all of them in Prometheus' text format, version 0.0.4."""
-        return generate_latest(self.registry)
+        return b"".join(self.slices())
+
+    def slices(self) -> Iterator[bytes]:
+        """Yield that text family by family: with hundreds of channels the whole takes some ten milliseconds."""
+        for metric in self.registry.collect():
+            yield generate_latest(_Family(metric))
+
+
+class _Family(Collector):
+    """One family by itself."""
+
+    def __init__(self, metric: Metric) -> None:
+        self._metric = metric
+
+    def collect(self) -> Iterable[Metric]:
+        return (self._metric,)
 
 
 class _StoreErrors(Collector):

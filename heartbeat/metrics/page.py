@@ -1,30 +1,34 @@
 """The families of checks, as Prometheus' text format 0.0.4 written by ourselves: a view of the state.
 
-prometheus_client takes seconds for ten thousand checks. Here each check keeps the text of its series until it
-changes, and the page is put together in slices between which the event loop runs. Nothing is registered, so nothing
-has to be taken back: what is not in the state is not on the page.
+prometheus_client takes seconds for ten thousand checks. Here the values of all checks are noted first, a few words
+for each, and then written family by family, as the format demands, in slices between which the event loop runs.
+Nothing of the text is kept: to write a line again costs hardly more than to copy it, and the text of a check is many
+times as large as its values. Nothing is registered, so nothing has to be taken back: what is not in the state is not
+on the page.
 
-The format demands that all lines of a family stand together, so the text of a check is kept per family. A page shows
-each check as it was at one moment.
+A page shows each check as it was at one moment, however slowly it is read.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import accumulate, islice
-from math import isfinite
-from typing import NamedTuple
+from functools import lru_cache, partial
+from itertools import repeat
+from time import perf_counter
 
 from heartbeat.config.model import CheckConfig
 from heartbeat.core.model import Outcome
-from heartbeat.state import Live, State
+from heartbeat.metrics.columns import Columns
+from heartbeat.state import State
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 CHUNK = 128 * 1024
-"""A chunk of the page is about this many bytes, and so takes well under a millisecond to put together."""
-RENDERED_AT_ONCE = 50
-"""Checks whose text is made anew between two breathing points, about a millisecond of work."""
+"""A chunk of the page has about this many bytes at most."""
+SLICE = 0.001
+"""Seconds of work after which the loop may breathe. All runs are measured on this loop, so it is as short as pays."""
+STEP = 50
+"""Checks that are taken together between two looks at the clock: a hundred microseconds of work."""
 
 FAMILIES: tuple[tuple[str, str, str], ...] = (
     ("heartbeat_check_info", "gauge", "A configured check, with its labels."),
@@ -41,143 +45,71 @@ FAMILIES: tuple[tuple[str, str, str], ...] = (
 )
 
 
-class Fragment(NamedTuple):
-    """The text of one check: one entry for each of ``FAMILIES``, and one for each measurement by name."""
-
-    live: Live
-    prefixes: Prefixes
-    version: int
-    families: tuple[str, ...]
-    measurements: dict[str, str]
-
-
-class Prefixes(NamedTuple):
-    """What stays the same of a check's lines while its configuration does."""
-
-    config: CheckConfig
-    location: str
-    buckets: tuple[float, ...]
-    labels: str
-    """The inside of the braces."""
-    plain: tuple[str, ...]
-    """For each of ``FAMILIES`` the line up to its value."""
-    outcomes: tuple[tuple[Outcome, str], ...]
-    le: tuple[str, ...]
-    """For each bucket of the histogram the line up to its value."""
-
-
 @dataclass(slots=True)
 class Page:
-    """Writes the page, and remembers the text of checks that did not change.
+    """Writes the page. Of the text it remembers the labels alone.
 
-    ``redact`` is applied to label values, once per configuration.
+    ``redact`` is applied to label values, once per configuration. ``clock`` counts seconds, to tell a slice's end.
     """
 
     state: State
     location: Callable[[], str]
     buckets: Callable[[], tuple[float, ...]]
     redact: Callable[[str], str] = str
-    _fragments: dict[str, Fragment] = field(default_factory=dict)
+    clock: Callable[[], float] = perf_counter
+    _labels: dict[str, tuple[CheckConfig, str]] = field(default_factory=dict)
+    _location: str = ""
+    """The one that stands in these labels."""
 
     def slices(self) -> Iterator[bytes]:
-        """Yield the page in chunks of about ``CHUNK`` bytes; empty ones are only there to let others run."""
-        fragments: list[Fragment] = []
-        measured: dict[str, list[str]] = {}
-        yield from self._refresh(fragments, measured)
+        """Yield the page in chunks of about ``CHUNK`` bytes or ``SLICE`` seconds; some are empty, to let others run."""
         text: list[str] = []
-        size = 0
-        for piece in _pieces(fragments, measured):
+        size, until = 0, self.clock() + SLICE
+        for piece in self._pieces():
             text.append(piece)
             size += len(piece)
-            if size >= CHUNK:
+            if size >= CHUNK or self.clock() >= until:
                 yield _encode(text)
-                text, size = [], 0
-        if text:
-            yield _encode(text)
+                text.clear()
+                size, until = 0, self.clock() + SLICE
+        yield _encode(text)
 
-    def _refresh(self, fragments: list[Fragment], measured: dict[str, list[str]]) -> Iterator[bytes]:
-        """Bring every fragment up to date, and sort the texts of measurements by name; yield to let others run."""
-        location, buckets, known = self.location(), tuple(self.buckets()), self._fragments
-        made = 0
-        for count, (name, live) in enumerate(list(self.state.checks.items()), 1):
-            fragment = known.get(name)
-            if fragment is None or not _is_current(fragment, live, location, buckets):
-                fragment = known[name] = self._render(live, fragment, location, buckets)
-                made += 1
-            fragments.append(fragment)
-            for measurement, text in fragment.measurements.items():
-                measured.setdefault(measurement, []).append(text)
-            if count % 1000 == 0 or made >= RENDERED_AT_ONCE:
-                made = 0
-                yield b""
-        if len(known) > len(self.state.checks):
-            self._fragments = {name: known[name] for name in self.state.checks if name in known}
+    def _pieces(self) -> Iterator[str]:
+        """Yield the page in small pieces, the first of them empty: then the values of all checks are noted."""
+        columns, checks = Columns(tuple(self.buckets())), self.state.checks
+        if self._location != (location := self.location()):
+            self._location, self._labels = location, {}
+        known = self._labels
+        lives = list(checks.values())
+        for start in range(0, len(lives), STEP):
+            for live in lives[start : start + STEP]:
+                columns.note(live, self._label(live.config, location, known))
+            yield ""
+        for name in known.keys() - checks.keys() if len(known) > len(checks) else ():
+            del known[name]
+        yield from _families(columns)
 
-    def _render(self, live: Live, old: Fragment | None, location: str, buckets: tuple[float, ...]) -> Fragment:
-        prefixes = old.prefixes if old else None
-        if prefixes is None or not _are_current(prefixes, live, location, buckets):
-            prefixes = make_prefixes(live.config, location, buckets, self.redact)
-        return Fragment(live, prefixes, live.version, _families(live, prefixes), _measurements(live, prefixes))
-
-
-def _is_current(fragment: Fragment, live: Live, location: str, buckets: tuple[float, ...]) -> bool:
-    return (
-        fragment.live is live
-        and fragment.version == live.version
-        and _are_current(fragment.prefixes, live, location, buckets)
-    )
-
-
-def _are_current(prefixes: Prefixes, live: Live, location: str, buckets: tuple[float, ...]) -> bool:
-    return prefixes.config is live.config and prefixes.location == location and prefixes.buckets == buckets
+    def _label(self, config: CheckConfig, location: str, known: dict[str, tuple[CheckConfig, str]]) -> str:
+        kept = known.get(config.name)
+        if kept is None or kept[0] is not config:
+            kept = known[config.name] = config, make_labels(config, location, self.redact)
+        return kept[1]
 
 
 def _encode(text: Sequence[str]) -> bytes:
     return "".join(text).encode(errors="replace")
 
 
-def _pieces(fragments: Sequence[Fragment], measured: Mapping[str, list[str]]) -> Iterator[str]:
-    """Yield the page in small pieces, family by family."""
-    for index, (name, kind, documentation) in enumerate(FAMILIES):
-        texts = (fragment.families[index] for fragment in fragments)
-        yield from _family(name, kind, documentation, texts)
-    for name in sorted(measured):
-        yield from _family(
-            f"heartbeat_probe_{name}", "gauge", f"What the latest run measured as {name}.", measured[name]
-        )
-
-
-def _family(name: str, kind: str, documentation: str, texts: Iterable[str]) -> Iterator[str]:
-    head = f"# HELP {name} {documentation}\n# TYPE {name} {kind}\n"
-    rest = iter(texts)
-    while batch := list(islice(rest, 100)):
-        if body := "".join(batch):
-            yield head + body
-            head = ""
-
-
-def make_prefixes(
-    config: CheckConfig, location: str, buckets: tuple[float, ...], redact: Callable[[str], str] = str
-) -> Prefixes:
-    """Return the parts of a check's lines that only its configuration decides.
+def make_labels(config: CheckConfig, location: str, redact: Callable[[str], str] = str) -> str:
+    """Return the inside of the braces, which only a check's configuration decides.
 
     The names of labels are not looked at: they were checked when the configuration was loaded.
     """
     named = {"check": config.name, "type": config.type, "location": location}
-    labels = ",".join(
+    return ",".join(
         f'{key}="{escape(redact(value))}"'
         for key, value in (*named.items(), *sorted(config.labels.items()))
         if value or key in ("check", "type")
-    )
-    bounds = (*(_number(bound) for bound in buckets), "+Inf")
-    return Prefixes(
-        config,
-        location,
-        buckets,
-        labels,
-        tuple(f"{name}{{{labels}}} " for name, _, _ in FAMILIES),
-        tuple((outcome, f'heartbeat_check_runs_total{{{labels},outcome="{outcome}"}} ') for outcome in Outcome),
-        tuple(f'heartbeat_check_run_duration_seconds_bucket{{{labels},le="{bound}"}} ' for bound in bounds),
     )
 
 
@@ -186,61 +118,93 @@ def escape(value: str) -> str:
     return value.replace("\\", "\\\\").replace("\n", "\\n").replace('"', '\\"')
 
 
-def is_broken(live: Live) -> bool:
-    """Say whether the check itself is bad: its latest run says so, or its status has not recovered from it."""
-    return live.status.broken or (live.verdict is not None and live.verdict.outcome is Outcome.ERROR)
+Lines = Callable[[str, Columns, slice], list[str]]
+"""Writes the lines of a family (by its name) for some of the checks."""
 
 
-def _families(live: Live, prefixes: Prefixes) -> tuple[str, ...]:
-    """Return the text for each of ``FAMILIES``, in their order; empty where there is nothing to say."""
-    plain, ran = prefixes.plain, live.last_run is not None
-    return (
-        f"{plain[0]}1\n",
-        "" if live.up is None else f"{plain[1]}{live.up:d}\n",
-        f"{plain[2]}{live.severity:d}\n" if ran else "",
-        f"{plain[3]}{is_broken(live):d}\n" if ran else "",
-        "".join([f"{prefix}{live.runs.get(outcome, 0)}\n" for outcome, prefix in prefixes.outcomes]),
-        _histogram(live, prefixes),
-        _phases(live, prefixes),
-        f"{plain[7]}{_number(live.config.timeout)}\n",
-        "" if live.last_run is None else f"{plain[8]}{_number(live.last_run)}\n",
-        "" if live.last_success is None else f"{plain[9]}{_number(live.last_success)}\n",
-        _failure(live, prefixes),
-    )
+def _gauge(name: str, labels: Iterable[str], values: Iterable[float | None]) -> list[str]:
+    return [f"{name}{{{label}}} {value!r}\n" for label, value in zip(labels, values, strict=False) if value is not None]
 
 
-def _histogram(live: Live, prefixes: Prefixes) -> str:
-    # Counts that were kept for other bounds, before a reload, say nothing about these.
-    known = live.buckets if live.bounds == prefixes.buckets else [0] * len(prefixes.le)
-    counts = list(accumulate(known))
-    lines = [f"{prefix}{count}\n" for prefix, count in zip(prefixes.le, counts, strict=True)]
-    name, labels, total = "heartbeat_check_run_duration_seconds", prefixes.labels, counts[-1]
-    spent = _number(live.duration_sum if total else 0.0)
-    return "".join([*lines, f"{name}_sum{{{labels}}} {spent}\n{name}_count{{{labels}}} {total}\n"])
+def _runs(name: str, columns: Columns, at: slice) -> list[str]:
+    counts = iter(columns.runs[at.start * len(Outcome) : at.stop * len(Outcome)])
+    rows = zip(columns.labels[at], counts, counts, counts, counts, strict=True)
+    return [
+        f'{name}{{{label},outcome="ok"}} {ok}\n'
+        f'{name}{{{label},outcome="fail"}} {fail}\n'
+        f'{name}{{{label},outcome="error"}} {error}\n'
+        f'{name}{{{label},outcome="missed"}} {missed}\n'
+        for label, ok, fail, error, missed in rows
+    ]
 
 
-def _phases(live: Live, prefixes: Prefixes) -> str:
-    if live.result is None or not live.result.phases:
-        return ""
-    head = f"heartbeat_check_phase_seconds{{{prefixes.labels},phase="
-    return "".join([f'{head}"{escape(name)}"}} {_number(value)}\n' for name, value in live.result.phases.items()])
+def _histogram(name: str, columns: Columns, at: slice) -> list[str]:
+    ends = _ends(columns.bounds)
+    counts = iter(columns.buckets[at.start * len(ends) : at.stop * len(ends)])
+    lines = []
+    for label, spent in zip(columns.labels[at], columns.spent[at], strict=True):
+        head, total = f"{name}_bucket{{{label}", 0
+        for end, count in zip(ends, counts, strict=False):  # takes as many counts as there are ends
+            total += count
+            lines.append(f"{head}{end}{total}\n")
+        lines.append(f"{name}_sum{{{label}}} {spent!r}\n{name}_count{{{label}}} {total}\n")
+    return lines
 
 
-def _failure(live: Live, prefixes: Prefixes) -> str:
-    if live.verdict is None or live.verdict.reason is None:
-        return ""
-    return f'heartbeat_check_failure_info{{{prefixes.labels},reason="{live.verdict.reason}"}} 1\n'
+def _phases(name: str, columns: Columns, at: slice) -> list[str]:
+    rows = zip(columns.labels[at], columns.phases[at], strict=True)
+    return [f"{name}{{{label}{_end(phase)}{value!r}\n" for label, phases in rows for phase, value in phases.items()]
 
 
-def _measurements(live: Live, prefixes: Prefixes) -> dict[str, str]:
-    if live.result is None:
-        return {}
-    return {
-        name: f"heartbeat_probe_{name}{{{prefixes.labels}}} {_number(value)}\n"
-        for name, value in live.result.measurements.items()
-        if isfinite(value)
-    }
+def _failures(name: str, columns: Columns, at: slice) -> list[str]:
+    rows = zip(columns.labels[at], columns.failure[at], strict=True)
+    return [f'{name}{{{label},reason="{reason}"}} 1\n' for label, reason in rows if reason is not None]
 
 
-def _number(value: float) -> str:
-    return repr(float(value))
+@lru_cache(maxsize=1024)
+def _end(phase: str) -> str:
+    return f',phase="{escape(phase)}"}} '
+
+
+@lru_cache(maxsize=4)
+def _ends(bounds: tuple[float, ...]) -> tuple[str, ...]:
+    """Return the lines of a histogram's buckets from the labels up to the value."""
+    return tuple(f',le="{bound}"}} ' for bound in (*(repr(float(bound)) for bound in bounds), "+Inf"))
+
+
+LINES: tuple[Lines, ...] = (
+    lambda name, columns, at: _gauge(name, columns.labels[at], repeat(1)),
+    lambda name, columns, at: _gauge(name, columns.labels[at], columns.up[at]),
+    lambda name, columns, at: _gauge(name, columns.labels[at], columns.severity[at]),
+    lambda name, columns, at: _gauge(name, columns.labels[at], columns.broken[at]),
+    _runs,
+    _histogram,
+    _phases,
+    lambda name, columns, at: _gauge(name, columns.labels[at], columns.timeout[at]),
+    lambda name, columns, at: _gauge(name, columns.labels[at], columns.last_run[at]),
+    lambda name, columns, at: _gauge(name, columns.labels[at], columns.last_success[at]),
+    _failures,
+)
+"""How the lines of each of ``FAMILIES`` are written."""
+
+
+def _families(columns: Columns) -> Iterator[str]:
+    for (name, kind, documentation), lines in zip(FAMILIES, LINES, strict=True):
+        head = f"# HELP {name} {documentation}\n# TYPE {name} {kind}\n"
+        yield from _family(head, len(columns.labels), partial(lines, name, columns))
+    for measured, (labels, values) in sorted(columns.measured.items()):
+        name = f"heartbeat_probe_{measured}"
+        head = f"# HELP {name} What the latest run measured as {measured}.\n# TYPE {name} gauge\n"
+        yield from _family(head, len(labels), partial(_measurements, name, labels, values))
+
+
+def _measurements(name: str, labels: list[str], values: list[float], at: slice) -> list[str]:
+    return _gauge(name, labels[at], values[at])
+
+
+def _family(head: str, count: int, lines: Callable[[slice], list[str]]) -> Iterator[str]:
+    """Yield a family of so many checks in pieces; its head only where there is a line."""
+    for start in range(0, count, STEP):
+        body = "".join(lines(slice(start, start + STEP)))
+        yield head + body if body else ""
+        head = "" if body else head

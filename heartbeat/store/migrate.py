@@ -1,25 +1,27 @@
-"""Bringing a store to the schema of this version, in one transaction, and refusing what must not be touched."""
+"""Bringing a store to the schema of this version, in one transaction, and refusing what must not be touched.
+
+A new store is made as it is to be, and one of this version is left alone: Alembic (10 MB) is imported only where there
+is something to migrate.
+"""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from alembic import command
-from alembic.config import Config
-from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, inspect, text
 
 from heartbeat.crash import crash_point
 from heartbeat.store.errors import StoreError
 from heartbeat.store.files import pragma
+from heartbeat.store.schema import HEAD, metadata
 
-
-def configuration(connection: Connection | None = None) -> Config:
-    """Return what Alembic needs; there is no ini file."""
-    config = Config()
-    config.set_main_option("script_location", "heartbeat.store:migrations")
-    config.attributes["connection"] = connection
-    return config
+_VERSIONS = """
+CREATE TABLE alembic_version (
+    version_num VARCHAR(32) NOT NULL,
+    CONSTRAINT alembic_version_pkc PRIMARY KEY (version_num)
+)
+"""
+"""As Alembic makes it."""
 
 
 def check_integrity(connection: Connection, path: Path) -> None:
@@ -36,20 +38,36 @@ def migrate(connection: Connection, path: Path) -> None:
     """Bring the schema to this version. Raises StoreError where it is newer, or not ours."""
     tables = set(inspect(connection).get_table_names())
     connection.rollback()
-    scripts = ScriptDirectory.from_config(configuration())
     if tables and "alembic_version" not in tables:
         raise StoreError(f"{path} is an SQLite database of another program; name another file for the store.")
     current = _revision(connection) if tables else None
-    if current == scripts.get_current_head():
+    if current == HEAD:
         return
-    if current is not None and current not in {script.revision for script in scripts.walk_revisions()}:
+    with connection.begin():
+        if current is None and tables <= {"alembic_version"}:
+            _create(connection, tables)
+        else:
+            _upgrade(connection, path, current)
+        crash_point("during_migration")
+
+
+def _create(connection: Connection, tables: set[str]) -> None:
+    """Make all tables, and say of which version they are."""
+    metadata.create_all(connection)
+    if not tables:
+        connection.execute(text(_VERSIONS))
+    connection.execute(text("INSERT INTO alembic_version VALUES (:head)"), {"head": HEAD})
+
+
+def _upgrade(connection: Connection, path: Path, current: str | None) -> None:
+    from heartbeat.store import revisions  # noqa: PLC0415 - most starts need no Alembic
+
+    if current is not None and current not in revisions.known():
         raise StoreError(
             f"The store {path} was written by a newer version of heartbeat (schema {current}, this version knows "
-            f"{scripts.get_current_head()}); run that version, or name another file."
+            f"{HEAD}); run that version, or name another file."
         )
-    with connection.begin():
-        command.upgrade(configuration(connection), "head")
-        crash_point("during_migration")
+    revisions.upgrade(connection)
 
 
 def _revision(connection: Connection) -> str | None:

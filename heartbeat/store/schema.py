@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from sqlalchemy import REAL, Column, ForeignKey, Index, Integer, MetaData, Table, Text, text
 
+HEAD = "0002"
+"""The revision of these tables: the newest of ``migrations/``."""
 OPEN = "state IN ('pending', 'leased')"
 """The deliveries still on their way; written out, because SQLite uses a partial index only for its own words."""
 

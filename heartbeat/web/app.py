@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import zlib
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from html import escape
 from json import dumps
@@ -12,8 +12,9 @@ from json import dumps
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response, StreamingResponse
+from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
 
 from heartbeat import __version__
 from heartbeat.config.model import Config
@@ -98,7 +99,7 @@ def _sentence(problem: str, view: View) -> Response:
 
 def _page(page: Page, instruments: Instruments) -> Iterator[bytes]:
     yield from page.slices()
-    yield instruments.text()
+    yield from instruments.slices()
 
 
 def _checks(view: View) -> Iterator[bytes]:
@@ -126,14 +127,40 @@ def _stream(request: Request, slices: Iterator[bytes], media_type: str) -> Respo
     if "gzip" in request.headers.get("accept-encoding", ""):
         headers["Content-Encoding"] = "gzip"
         slices = _compressed(slices)
-    return StreamingResponse(_breathing(slices), headers=headers)
+    return Streamed(slices, headers)
 
 
-async def _breathing(slices: Iterator[bytes]) -> AsyncIterator[bytes]:
-    for piece in slices:
-        if piece:
-            yield piece
-        await asyncio.sleep(0)
+class Streamed(Response):
+    """A body that is made while it is sent: no faster than it is read, and no longer when its reader is gone.
+
+    Starlette's own response watches the reader by means of anyio, whose first use holds the loop for 25 ms.
+    """
+
+    def __init__(self, slices: Iterator[bytes], headers: Mapping[str, str]) -> None:
+        self.status_code = 200
+        self.slices = slices
+        self.init_headers(headers)  # and nothing else of a response, as that would announce an empty body
+
+    async def __call__(self, _: Scope, receive: Receive, send: Send) -> None:
+        """Send it; each ``send`` waits while what was sent before is not taken."""
+        gone = asyncio.create_task(_gone(receive))
+        try:
+            await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+            for piece in self.slices:
+                if piece:
+                    await send({"type": "http.response.body", "body": piece, "more_body": True})
+                await asyncio.sleep(0)  # sending alone waits only for who reads slowly
+                if gone.done():
+                    return
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
+        finally:
+            gone.cancel()
+
+
+async def _gone(receive: Receive) -> None:
+    """Return when the reader hangs up."""
+    while (await receive())["type"] != "http.disconnect":
+        pass
 
 
 def _compressed(slices: Iterator[bytes]) -> Iterator[bytes]:

@@ -7,7 +7,7 @@ from typing import Any
 
 from heartbeat.core.model import Finding, Outcome
 from heartbeat.core.status import Incident
-from heartbeat.metrics.page import is_broken
+from heartbeat.metrics.columns import is_broken
 from heartbeat.state import Live
 
 
@@ -46,7 +46,7 @@ def describe(live: Live, next_run: float | None, redact: Callable[[str], str]) -
         "timeout": config.timeout,
         "phases": dict(result.phases) if result else {},
         "measurements": dict(result.measurements) if result else {},
-        "runs": {outcome: live.runs.get(outcome, 0) for outcome in Outcome},
+        "runs": {outcome: live.runs[outcome] for outcome in Outcome},
     }
 
 

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from heartbeat.cli.config import type_name, types, validate
+from heartbeat.cli.config import validate
+from heartbeat.cli.types import type_name, types
 
 PLUGIN = '''
 from pydantic import Field

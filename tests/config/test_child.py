@@ -3,11 +3,14 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+from contextlib import aclosing
 from pathlib import Path
 
 import pytest
 
 from heartbeat.config import ConfigError, load_in_child
+from heartbeat.config.child import _frames
+from heartbeat.config.process import running
 
 TEXT = """
 plugins: [./checks.d]
@@ -146,7 +149,7 @@ async def test_a_plugin_that_prints_or_leaves_a_thread_disturbs_nobody(config: P
 async def test_a_grandchild_that_holds_the_pipe_does_not_hold_us(
     config: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("heartbeat.config.child.LINGER", 0.1)
+    monkeypatch.setattr("heartbeat.config.process.LINGER", 0.1)
     plugin(
         folder,
         "wild",
@@ -176,3 +179,50 @@ async def test_others_run_while_many_checks_are_loaded(config: Path) -> None:
 
     assert len(loaded.checks) == 1002
     assert turns > 10
+
+
+async def test_checks_come_and_go_at_a_reload(config: Path) -> None:
+    before = await load_in_child([config])
+    write(config, TEXT.replace("  a: {shop", "  c: {shop"))
+
+    after = await load_in_child([config], before)
+
+    assert sorted(after.checks) == ["b", "c"]
+    assert after.checks["b"] is before.checks["b"]
+    assert sorted(before.checks) == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    ("words", "key"),
+    [("every: 7m", "schedule"), ("timeout: 2s", "timeout"), ("notify: [ops]", "notify"), ("labels: {x: y}", "labels"),
+     ("policy: {raise: 3}", "policy"), ("limits: {duration: {fail: 1s}}", "limits"),
+     ("runbook: 'https://x/'", "runbook"),
+     ("was: z", "was")],
+)  # fmt: skip
+async def test_whatever_changes_about_a_check_arrives(words: str, key: str, config: Path) -> None:
+    before = await load_in_child([config])
+    write(config, TEXT.replace("b: {", f"b: {{{words}, "))
+
+    after = await load_in_child([config], before)
+
+    assert getattr(after.checks["b"], key) != getattr(before.checks["b"], key)
+    assert after.checks["b"].check is before.checks["b"].check
+    assert after.checks["a"] is before.checks["a"]
+
+
+async def test_of_what_is_known_nothing_is_sent(config: Path) -> None:
+    before = await load_in_child([config])
+    words = []
+    async with running([config], before, None) as child, aclosing(_frames(child, [config], 30)) as frames:
+        async for word, payload in frames:
+            words.append((word, payload if word in ("gone", "checks") else None))
+            if word == "end":
+                break
+    assert words == [("plan", None), ("gone", []), ("end", None)]
+
+
+async def test_secrets_that_stay_the_same_keep_what_hides_them(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = await load_in_child([config])
+    assert (await load_in_child([config], before)).redactor is before.redactor
+    monkeypatch.setenv("TOKEN", "marlinfish")
+    assert (await load_in_child([config], before)).redactor is not before.redactor

@@ -407,6 +407,47 @@ async def test_an_older_tls_than_allowed_is_refused(serving: Serving, ca_file: s
     assert failed.reason == "tls"
 
 
+async def test_a_server_that_insists_on_another_group_gets_it(serving: Serving, ca_file: str) -> None:
+    context = serving()
+    context.set_ecdh_curve("secp384r1")
+    async with serve(answer(), tls=context) as server:
+        assert (await fetch(Request(url=server.url, tls=TLS(ca_file=ca_file)), timeout=5)).status == 200
+
+
+async def test_nothing_of_one_request_is_left_for_the_next() -> None:
+    seen: list[bytes] = []
+
+    async def note(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, _: Any) -> None:
+        seen.append(await reader.readuntil(b"\r\n\r\n"))
+        number = len(seen)
+        writer.write(b"HTTP/1.1 200 OK\r\nX-Number: %d\r\nContent-Length: 1\r\n\r\n%d" % (number, number))
+        await writer.drain()
+
+    async with serve(note) as server:
+        first = Request(
+            url=server.url + "first", method="POST", headers=(("Authorization", "Bearer 1"),), body=b"secret"
+        )
+        plain = Request(url=server.url + "plain")
+        answers = [await fetch(one, timeout=5) for one in (first, plain, first, plain, plain)]
+    assert [b"Bearer" in request for request in seen] == [True, False, True, False, False]
+    assert [request.split()[:2] for request in seen[:2]] == [[b"POST", b"/first"], [b"GET", b"/plain"]]
+    assert [answer.body for answer in answers] == [b"1", b"2", b"3", b"4", b"5"]
+    assert [answer.header("x-number") for answer in answers] == ["1", "2", "3", "4", "5"]
+
+
+async def test_handles_are_kept_for_requests_of_the_same_kind_and_no_more_than_a_few(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(sys.modules[fetch.__module__], "HANDLES_KEPT", 3)  # the package has a function of that name
+    async with serve(answer()) as server:
+        for number in (1, 2, 3, 4, 5, 5, 1):
+            request = Request(url=server.url, headers=(("X-Number", str(number)),))
+            await asyncio.gather(*(fetch(request, timeout=5) for _ in range(2)))
+        kept = engine()._free
+        assert 1 <= sum(map(len, kept.values())) == engine()._idle <= 3
+        assert not any(easy.sink.parts or easy.sink.lines for easies in kept.values() for easy in easies)
+
+
 @pytest.mark.parametrize("option", ["ca_file", "cert_file"])
 @pytest.mark.parametrize("content", [None, "no certificate"])
 async def test_unusable_files_of_ours_are_our_fault(
@@ -464,3 +505,12 @@ async def test_routes_of_the_test_server_are_told_apart() -> None:
         bodies = [(await fetch(Request(url=server.url + path), timeout=5)).body for path in "ab"]
         assert bodies == [b"a", b"b"]
         assert (await fetch(Request(url=server.url + "c"), timeout=5)).status == 404
+
+
+async def test_a_handle_without_a_guard_is_not_used_where_one_is_asked_for() -> None:
+    async with serve(answer()) as server:
+        await fetch(Request(url=server.url), timeout=5)
+        guarded = Request(url=server.url, address_guard=lambda address, port: f"{address}:{port} is forbidden")
+        failed = await failure_of(guarded, 5)
+        assert (await fetch(Request(url=server.url), timeout=5)).status == 200
+    assert "is forbidden" in failed.sentence

@@ -165,7 +165,7 @@ async def test_lookups_that_end_leave_no_descriptor_and_no_entry(names: NameServ
         await names.wait_for_questions(len(names.questions) + 1)
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
-    assert descriptors() == before
+    assert descriptors() <= before  # an engine of an earlier test may go in between
     assert not resolver._lookups()
 
 

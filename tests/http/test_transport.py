@@ -8,6 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
+from heartbeat import http
 from heartbeat.check import CheckBroken
 from heartbeat.http.message import TLS, Request
 from heartbeat.http.transport import CurlTransport, client
@@ -133,3 +134,8 @@ async def _until_error(response: httpx.Response) -> Any:
             yield chunk
     except httpx.DecodingError:
         return
+
+
+def test_what_http_does_not_have_is_no_attribute() -> None:
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        http.nothing  # noqa: B018 - that is the test

@@ -2,8 +2,10 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+import tracemalloc
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import count, pairwise
 from typing import Any
 
 import pytest
@@ -17,7 +19,7 @@ from heartbeat.core.model import Outcome, Reason, Result
 from heartbeat.core.policy import Policy
 from heartbeat.core.schedule import Interval
 from heartbeat.metrics.instruments import Backlog, Instruments
-from heartbeat.metrics.page import CHUNK, Page
+from heartbeat.metrics.page import CHUNK, SLICE, STEP, Page
 from heartbeat.state import Live, State
 
 BUCKETS = (0.05, 0.25, 1.0, 5.0)
@@ -177,7 +179,7 @@ def test_a_removed_check_vanishes(make: Make, run: Make, good: Result) -> None:
 
     assert 'check="old"' not in text_of(page)
     assert 'check="kept"' in text_of(page)
-    assert list(page._fragments) == ["kept"]
+    assert list(page._labels) == ["kept"]
 
 
 def test_kept_text_follows_every_change(make: Make, run: Make, good: Result, bad: Result) -> None:
@@ -244,22 +246,122 @@ def test_values_that_are_no_numbers_are_left_out(make: Make, run: Make) -> None:
 
 def test_a_large_page_comes_in_small_chunks_and_whole(make: Make, run: Make, good: Result) -> None:
     page = page_of(*(run(make(f"check-{i}"), good) for i in range(1500)))
+    page.clock = lambda: 0.0  # no slice is ever too long
 
     chunks = list(page.slices())
 
-    assert max(map(len, chunks)) < 2 * CHUNK
-    assert chunks.count(b"") > 20
+    assert CHUNK <= max(map(len, chunks)) < 2 * CHUNK
     assert len(samples(b"".join(chunks).decode())) == 1500 * (11 + 7 + 5 + 3)
+
+
+def test_a_slice_ends_when_its_time_is_over(make: Make, run: Make, good: Result) -> None:
+    page = page_of(*(run(make(f"check-{i}"), good) for i in range(12 * STEP)))
+    looks = 0
+
+    def clock() -> float:
+        nonlocal looks
+        looks += 1
+        return looks * SLICE * 0.26
+
+    page.clock = clock
+    seen, chunks = [], []
+    for chunk in page.slices():
+        seen.append(looks)
+        chunks.append(chunk)
+
+    # One look sets the end, the fourth after it finds it; between two looks there are STEP checks, and the longest
+    # family has seven lines for each: four buckets, +Inf, sum and count.
+    assert max(after - before for before, after in pairwise(seen)) <= 5
+    assert chunks[:3] == [b""] * 3, "twelve steps of noting, four to a slice"
+    assert max(chunk.count(b"\n") for chunk in chunks) <= 4 * STEP * 7 + 2 * 4
+    assert len(samples(b"".join(chunks).decode())) == 12 * STEP * (11 + 7 + 5 + 3)
+
+
+def test_a_page_costs_little_memory_while_it_is_written_and_less_afterwards(
+    make: Make, run: Make, good: Result, bad: Result
+) -> None:
+    checks = 3000
+    page = page_of(*(run(make(f"check-{i}", {"team": "web"}), good) for i in range(checks)))
+    tracemalloc.start()
+    for result in (good, bad, good):
+        for live in page.state.checks.values():
+            run(live, result)
+        before = tracemalloc.get_traced_memory()[0]
+        tracemalloc.reset_peak()
+        size = sum(map(len, page.slices()))
+        peak = tracemalloc.get_traced_memory()[1] - before
+        assert size / checks > 1500
+        assert peak / checks < 800, "the labels, the values, and a few chunks"
+    page._labels.clear()
+    kept = before - tracemalloc.get_traced_memory()[0]
+    tracemalloc.stop()
+    assert 100 < kept / checks < 250, "the labels"
+
+
+def test_a_page_shows_each_check_as_it_was_at_one_moment(make: Make, run: Make, good: Result, bad: Result) -> None:
+    lives = [run(make(f"check-{i}"), good) for i in range(4 * STEP)]
+    page = page_of(*lives)
+    page.clock = count().__next__  # each step is a slice
+    before, chunks = text_of(page), []
+
+    for chunk in page.slices():
+        chunks.append(chunk)
+        if chunk:  # all are noted
+            for live in lives:
+                run(live, bad, at=2000.0)
+                live.miss(Reason.LATE)
+                live.status = replace(live.status, fail=True)
+
+    assert b"".join(chunks).decode() == before
+    assert 'reason="connect"' in text_of(page)
+
+
+def test_labels_are_made_once_per_configuration(make: Make, run: Make, good: Result) -> None:
+    lives = [make(f"check-{i}") for i in range(3)]
+    page = page_of(*lives)
+    asked: list[str] = []
+
+    def redact(text: str) -> str:
+        asked.append(text)
+        return text
+
+    page.redact = redact
+    text_of(page)
+    first = len(asked)
+
+    run(lives[0], good)
+    text_of(page)
+    lives[1].config = replace(lives[1].config, labels={"team": "web"})
+    text_of(page)
+
+    assert asked[first:] == ["check-1", "http", "web"]
+
+
+def test_two_pages_at_once_do_not_mix_their_locations(make: Make) -> None:
+    page = page_of(*(make(f"check-{i}") for i in range(3 * STEP)))
+    page.clock = count().__next__
+    where = ["here"]
+    page.location = lambda: where[0]
+
+    first = page.slices()
+    begun = next(first)
+    where[0] = "there"
+    second = text_of(page)
+    old = (begun + b"".join(first)).decode()
+
+    assert ("there" in old, "here" in second.replace("there", "")) == (False, False)
+    assert text_of(page) == second
 
 
 def test_checks_that_come_and_go_while_a_page_is_written_do_not_break_it(make: Make, run: Make, good: Result) -> None:
     page = page_of(*(run(make(f"check-{i}"), good) for i in range(200)))
+    page.clock = count().__next__  # each step is a slice
     chunks = []
 
-    for count, chunk in enumerate(page.slices()):
+    for at, chunk in enumerate(page.slices()):
         chunks.append(chunk)
-        page.state.checks.pop(f"check-{count}", None)
-        page.state.checks[f"late-{count}"] = make(f"late-{count}")
+        page.state.checks.pop(f"check-{at}", None)
+        page.state.checks[f"late-{at}"] = make(f"late-{at}")
 
     assert 'check="check-199"' in b"".join(chunks).decode()
     samples(b"".join(chunks).decode())

@@ -1,6 +1,7 @@
 # ruff: noqa: ASYNC240 - a test may wait for its own child and its own files
 from __future__ import annotations
 
+import re
 import sqlite3
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -14,9 +15,9 @@ from sqlalchemy import NullPool, create_engine, text
 
 from heartbeat.core.model import Address, Delivery, DeliveryState
 from heartbeat.store import StoreError
-from heartbeat.store.migrate import configuration
+from heartbeat.store.revisions import configuration
 from heartbeat.store.rows import event_row
-from heartbeat.store.schema import metadata
+from heartbeat.store.schema import HEAD, metadata
 
 Opener = Callable[..., Awaitable[Any]]
 
@@ -31,11 +32,26 @@ def shape(path: Path) -> dict[str, str]:
     return {name: " ".join(sql.split()) for name, sql in rows if name != "alembic_version"}
 
 
-async def test_the_migrated_schema_is_the_one_that_the_code_uses(store: Any, path: Path, tmp_path: Path) -> None:
-    engine = create_engine(f"sqlite:///{tmp_path}/made.db", poolclass=NullPool)
-    metadata.create_all(engine)
-    assert shape(path) == shape(tmp_path / "made.db")
+def everything(path: Path) -> dict[str, str]:
+    """Return the SQL of everything, Alembic's own table too."""
+    with sqlite3.connect(path) as connection:
+        rows = connection.execute("SELECT type, name, sql FROM sqlite_master").fetchall()
+        version = connection.execute("SELECT version_num FROM alembic_version").fetchall()
+    connection.close()
+    made = {f"{kind} {name}": re.sub(r"\s+", "", sql or "") for kind, name, sql in rows}
+    return {**made, "version": str(version)}
+
+
+async def test_a_new_store_is_what_all_migrations_make_of_one(store: Any, path: Path, tmp_path: Path) -> None:
+    engine = create_engine(f"sqlite:///{tmp_path}/migrated.db", poolclass=NullPool)
+    with engine.begin() as connection:
+        command.upgrade(configuration(connection), "head")
+    assert everything(path) == everything(tmp_path / "migrated.db")
     assert all(sql.endswith("STRICT") for sql in shape(path).values() if sql.startswith("CREATE TABLE"))
+
+
+def test_the_schema_in_the_code_is_the_newest_revision() -> None:
+    assert ScriptDirectory.from_config(configuration()).get_current_head() == HEAD
 
 
 @pytest.mark.parametrize("revision", REVISIONS)
@@ -89,6 +105,11 @@ async def test_a_store_of_a_newer_version_is_refused_and_not_changed(store: Any,
 async def test_a_migration_that_fails_leaves_nothing_behind(
     path: Path, opened: Opener, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    path.parent.mkdir()
+    engine = create_engine(f"sqlite:///{path}", poolclass=NullPool)
+    with engine.begin() as connection:
+        command.upgrade(configuration(connection), "0001")
+    before = everything(path)
     real = command.upgrade
 
     def fail_late(config: Config, revision: str) -> NoReturn:
@@ -96,6 +117,20 @@ async def test_a_migration_that_fails_leaves_nothing_behind(
         raise RuntimeError("no more")
 
     monkeypatch.setattr(command, "upgrade", fail_late)
+    with pytest.raises(StoreError, match="no more"):
+        await opened()
+    assert everything(path) == before
+    monkeypatch.undo()
+    assert (await opened()).boot == 1
+
+
+async def test_a_new_store_that_fails_leaves_nothing_behind(
+    path: Path, opened: Opener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_: str) -> NoReturn:
+        raise RuntimeError("no more")
+
+    monkeypatch.setattr("heartbeat.store.migrate.crash_point", fail)
     with pytest.raises(StoreError, match="no more"):
         await opened()
     assert shape(path) == {}

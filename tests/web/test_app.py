@@ -3,18 +3,24 @@ from __future__ import annotations
 import asyncio
 import json
 import shutil
+import socket
 import subprocess
-from collections.abc import Awaitable, Callable, Iterator
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
 from time import perf_counter
 from typing import Any
 
 import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
+from starlette.types import Message, Receive, Scope, Send
 
 from heartbeat.core.model import Outcome, Reason, Result
 from heartbeat.core.status import Incident, Status
-from heartbeat.web.app import View, _breathing, _checks, create_app
+from heartbeat.web.app import Streamed, View, _checks, create_app
+from heartbeat.web.serve import open_port, serving
 
 Serve = Callable[[Any], Awaitable[httpx.AsyncClient]]
 Make = Callable[..., Any]
@@ -196,14 +202,101 @@ async def test_the_loop_goes_on_while_a_large_answer_is_made() -> None:
             turns += 1
             await asyncio.sleep(0)
 
-    def slices() -> Iterator[bytes]:
-        for _ in range(100):
-            yield b""
+    sent: list[Message] = []
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    async def receive() -> Message:
+        return await asyncio.get_running_loop().create_future()  # type: ignore[no-any-return]  # it never comes
 
     task = asyncio.create_task(other())
-    assert [piece async for piece in _breathing(slices())] == []
+    await Streamed(iter([b"", b"page"] * 50), {})({}, receive, send)
     task.cancel()
+
     assert turns >= 99
+    assert [message.get("body") for message in sent] == [None, *[b"page"] * 50, b""]
+    assert [message.get("more_body") for message in sent] == [None, *[True] * 50, False]
+
+
+@dataclass
+class Endless:
+    """An app whose answer never ends. It counts the pieces that were made; ``over`` tells that no more will be."""
+
+    made: int = 0
+    over: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await Streamed(self.slices(), {})(scope, receive, send)
+
+    def slices(self) -> Iterator[bytes]:
+        try:
+            while True:
+                self.made += 1
+                yield bytes(128 * 1024)
+        finally:
+            self.over.set()
+
+    async def stall(self) -> int:
+        """Wait until nothing is made any more, as what was made before is not taken; return how much there is."""
+        before = -1
+        while before != self.made:
+            before = self.made
+            for _ in range(50):
+                await asyncio.sleep(0)
+        return self.made
+
+
+@asynccontextmanager
+async def reading(body: Endless) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+    """Ask for the body on a connection that takes in little unasked."""
+    client = socket.socket()
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16 * 1024)
+    async with serving(body, open_port("127.0.0.1", 0), grace=1) as address:
+        client.connect(("127.0.0.1", int(address.rpartition(":")[2])))
+        reader, writer = await asyncio.open_connection(sock=client, limit=16 * 1024)
+        writer.write(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        await reader.readline()
+        yield reader, writer
+        writer.close()
+        await asyncio.wait_for(body.over.wait(), 10)
+
+
+async def test_a_page_is_made_no_faster_than_it_is_read() -> None:
+    body = Endless()
+    async with reading(body) as (reader, _):
+        stalled = await body.stall()
+        await reader.readexactly(4 * 1024 * 1024)
+        taken = await body.stall()
+
+    assert stalled * 128 / 1024 < 16, "MB; what the kernel takes, and one piece"
+    assert 16 <= taken - stalled <= 48, "4 MB are 32 pieces"
+
+
+async def test_a_page_is_made_no_further_when_its_reader_is_gone() -> None:
+    body = Endless()
+    async with reading(body) as (_, writer):
+        await body.stall()
+        assert not body.over.is_set()
+        writer.transport.abort()
+        await asyncio.wait_for(body.over.wait(), 10)
+
+
+def test_the_first_page_loads_nothing_that_would_hold_the_loop() -> None:
+    program = """
+import asyncio, sys
+from heartbeat.web.app import Streamed
+
+async def send(message): pass
+async def receive(): await asyncio.Event().wait()
+
+before = set(sys.modules)
+asyncio.run(Streamed(iter([b"page"]), {})({}, receive, send))
+print(sorted(set(sys.modules) - before))
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=50, check=True)
+
+    assert done.stdout == "[]\n"
 
 
 def test_ten_thousand_checks_are_described_in_small_steps(view: Make, make: Make, ok: Result) -> None:

@@ -9,38 +9,20 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from heartbeat.config.checks import Around, Draft, read_checks
+from heartbeat.config.checks import Around, read_checks
 from heartbeat.config.document import FILE_BYTES, Node, parse
 from heartbeat.config.drills import read_drills
 from heartbeat.config.expansion import Surroundings, expand, is_one_variable
+from heartbeat.config.plan import Plan
 from heartbeat.config.problem import ConfigError, Place, Problem, problem_at, quoted
 from heartbeat.config.reading import Spot, attempt
-from heartbeat.config.receivers import Way, read_receivers
+from heartbeat.config.receivers import read_receivers
 from heartbeat.config.scalars import Scalar, resolve
 from heartbeat.config.settings import STORE, control_path, read_defaults, read_top, receivers_named
 from heartbeat.config.types import Types, problem_of
 from heartbeat.plugins import Found, Source, discover
 
 MESSAGE_CHARACTERS = 500
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """All that a configuration says, checked, as plain data that can be sent to another process.
-
-    Attributes:
-        settings: the arguments of ``Config`` that need no building.
-        receivers: the channels of each receiver.
-        checks: the checks; their models are not sent.
-        sources: the check types in use.
-        secrets: name and value of each.
-    """
-
-    settings: dict[str, Any]
-    receivers: dict[str, tuple[Way, ...]]
-    checks: list[Draft]
-    sources: dict[str, Source]
-    secrets: tuple[tuple[str, str], ...]
 
 
 @dataclass(slots=True)

@@ -7,20 +7,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
-from heartbeat.core.model import Event, Kind, Outcome, Reason, Run, Severity, Verdict
-from heartbeat.core.policy import Latch, Policy
-from heartbeat.core.status import (
+from heartbeat.core import advance as advancing
+from heartbeat.core.advance import (
     DISTORTED_IN_A_ROW,
-    FRESH,
     STALE_INTERVALS,
     Removal,
-    Status,
     Tick,
     advance,
     is_steady,
     needs_recheck,
-    shift,
 )
+from heartbeat.core.model import Event, Kind, Outcome, Reason, Run, Severity, Verdict
+from heartbeat.core.policy import Latch, Policy
+from heartbeat.core.status import FRESH, Status, shift
 
 EVERY = 10.0
 STATUS = TypeAdapter(Status)
@@ -274,3 +273,24 @@ def test_a_stepped_clock_raises_and_clears_nothing(words: list[str], policy: Pol
         moved = advance(shift(status, step), Tick("shop") if word == "tick" else verdict(word, later), policy, later)
         assert [event.kind for event in plain[1]] == [event.kind for event in moved[1]]
         assert shift(plain[0], step).severity is moved[0].severity
+
+
+calm_words = ["ok", "ok", "ok", "ok", "warn", "fail", "error", "~fail", "tick"]
+calm_stories = st.lists(st.sampled_from(calm_words), max_size=25)
+
+
+@given(calm_stories, policies)
+def test_the_short_way_of_a_calm_status_leads_to_the_same_place(words: list[str], policy: Policy) -> None:
+    status, _ = live(words, policy)
+    now = 1000.0 + EVERY * len(words)
+    fine = verdict("ok", now)
+    if not advancing._is_calm(status):
+        return
+    slow, events = advancing._take_verdict(status, fine, policy, now)
+    assert advance(status, fine, policy, now) == (replace(slow, wake_at=None), ())
+    assert events == ()
+
+
+def test_a_single_error_that_raised_nothing_does_not_keep_a_status_from_being_calm() -> None:
+    status, _ = live("error ok ok ok", Policy())
+    assert advancing._is_calm(status)

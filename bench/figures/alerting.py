@@ -1,0 +1,47 @@
+"""From the decision to tell to the webhook that has arrived, on an idle daemon."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from time import monotonic
+
+from bench.bench import Bench, wait
+from bench.figures.accuracy import records, target
+from bench.numbers import percentile
+from bench.ours import running
+from bench.table import Row
+
+CHECKS = 12
+"""Each flips once a second and so makes an event a second: few enough that the daemon idles in between."""
+LIMIT_MS = 50.0
+
+
+def measure(bench: Bench) -> list[Row]:
+    """Return the row."""
+    wanted = bench.lengths.alerts
+    with target(bench) as port:
+        checks = [f"c{number}: {{http: {{url: 'http://127.0.0.1:{port}/flip/{number}'}}}}" for number in range(CHECKS)]
+        top = f"receivers:\n  machine:\n    - webhook: {{url: 'http://127.0.0.1:{port}/hook'}}"
+        policy = ", policy: {raise: 1, clear: 1}, notify: [machine]"
+        with running(bench.folder("ours"), 1.0, [check[:-1] + policy + "}" for check in checks], top=top) as program:
+            ends = monotonic() + 4 * wanted / CHECKS
+            while len(hooks := records(port)["hooks"]) < wanted and monotonic() < ends:
+                wait(1.0)
+            said = program.tail()
+    if len(hooks) < wanted:
+        raise SystemExit(f"{len(hooks)} of {wanted} webhooks arrived:\n{said}")
+    took = [(arrived - datetime.fromisoformat(decided).timestamp()) * 1000 for arrived, decided in hooks]
+    p50, p99 = percentile(took, 0.5), percentile(took, 0.99)
+    bench.say(f"decision to webhook: p50 {p50:.1f} ms, p99 {p99:.1f} ms, worst {max(took):.1f} ms")
+    return [
+        Row(
+            key="alerting",
+            figure="decision to webhook received, idle, p99",
+            ours=f"p50 {p50:.1f} ms, p99 {p99:.1f} ms, worst {max(took):.0f} ms",
+            theirs="",
+            value=p99,
+            unit="ms",
+            limit=LIMIT_MS,
+            note=f"{len(took)} events, each committed to disk before it is sent; their times are whole milliseconds",
+        )
+    ]

@@ -1,0 +1,1 @@
+"""Servers of the bench, each a process of its own."""

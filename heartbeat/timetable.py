@@ -1,0 +1,123 @@
+"""When each check is due next: a heap of slots, of which those of the coming moment have a timer on the loop.
+
+A heap instead of a job per check, because a job of APScheduler's costs a wake-up, two dates and a kilobyte for each
+slot (``make bench`` shows the difference). Nothing in the heap or under a timer is ever taken out: a plan that was
+changed no longer agrees with it, and it is passed over.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from datetime import datetime
+from heapq import heapify, heappop, heappush
+from time import time
+from zoneinfo import ZoneInfo
+
+from cronsim import CronSim
+
+from heartbeat.core.schedule import Cron, Schedule, first_slot, phase_of, slot_after
+
+BEYOND = 0.0005
+"""Seconds past a slot from which the next one is sought, so that rounding never yields the same one twice."""
+GRAIN = 0.001
+"""The grain of uvloop's timers, in seconds: with it on top they are never early."""
+SLACK = 1000
+"""How many entries that mean nothing any more the heap may hold before it is made anew."""
+
+
+class Plan:
+    """The schedule of one check, with where its slots lie and which one is next."""
+
+    __slots__ = ("name", "phase", "schedule", "slot")
+
+    def __init__(self, name: str, schedule: Schedule, now: float, *, is_new: bool) -> None:
+        self.name = name
+        self.schedule = schedule
+        self.phase = 0.0 if isinstance(schedule, Cron) else phase_of(name, schedule.seconds)
+        self.slot = first_slot(name, schedule.seconds, now) if is_new and not isinstance(schedule, Cron) else 0.0
+        if not self.slot:
+            self.go_on(now)
+
+    def go_on(self, now: float) -> None:
+        """Take the first slot after now, in constant time however many were missed."""
+        if isinstance(self.schedule, Cron):
+            self.slot = next_cron_time(self.schedule, now)
+        else:
+            self.slot = slot_after(self.phase, self.schedule.seconds, now + BEYOND)
+
+
+class Timetable:
+    """Calls ``fire(name, slot)`` on the running loop when a check is due, as long as somebody turns its pages."""
+
+    def __init__(self, fire: Callable[[str, float], None], now: Callable[[], float] = time) -> None:
+        self._fire = fire
+        self._now = now
+        self._plans: dict[str, Plan] = {}
+        self._queue: list[tuple[float, str]] = []
+        self._horizon = 0.0
+        """Slots before it have a timer; 0 before the first turn, and after the last."""
+
+    def plan(self, name: str, schedule: Schedule, *, is_new: bool) -> None:
+        """Plan a check, in place of what was planned for it. One that is new runs soon, others on their next slot."""
+        plan = self._plans[name] = Plan(name, schedule, self._now(), is_new=is_new)
+        self._enter(plan)
+
+    def drop(self, name: str) -> None:
+        """Plan a check no more."""
+        self._plans.pop(name, None)
+
+    def next_slot(self, name: str) -> float | None:
+        """Return when a check is due next."""
+        plan = self._plans.get(name)
+        return plan.slot if plan else None
+
+    def turn(self, ahead: float) -> None:
+        """Give a timer to each slot of the coming seconds."""
+        self._horizon = self._now() + ahead
+        while self._queue and self._queue[0][0] < self._horizon:
+            slot, name = heappop(self._queue)
+            plan = self._plans.get(name)
+            if plan is not None and plan.slot == slot:
+                self._arm(plan)
+        if len(self._queue) > 2 * len(self._plans) + SLACK:
+            self._remake()
+
+    def rearm(self) -> None:
+        """Plan every check anew from the present wall clock, which has been stepped."""
+        now = self._now()
+        for plan in self._plans.values():
+            plan.go_on(now)
+        self._remake()
+        self._horizon = 0.0
+
+    def stop(self) -> None:
+        """Fire no more."""
+        self._plans, self._queue, self._horizon = {}, [], 0.0
+
+    def _remake(self) -> None:
+        self._queue = [(plan.slot, plan.name) for plan in self._plans.values()]
+        heapify(self._queue)  # what has a timer may get another one: the first that comes makes the others void
+
+    def _enter(self, plan: Plan) -> None:
+        if plan.slot < self._horizon:
+            self._arm(plan)
+        else:
+            heappush(self._queue, (plan.slot, plan.name))
+
+    def _arm(self, plan: Plan) -> None:
+        delay = max(0.0, plan.slot - self._now()) + GRAIN
+        asyncio.get_running_loop().call_later(delay, self._come_due, plan, plan.slot)
+
+    def _come_due(self, plan: Plan, slot: float) -> None:
+        if plan.slot != slot or self._plans.get(plan.name) is not plan:
+            return
+        plan.go_on(max(slot, self._now()))
+        self._enter(plan)
+        self._fire(plan.name, slot)
+
+
+def next_cron_time(cron: Cron, after: float) -> float:
+    """Return the first time of a cron expression after a moment, read on the clocks of its zone (DST as in Debian)."""
+    found: datetime = next(CronSim(cron.expression, datetime.fromtimestamp(after, ZoneInfo(cron.timezone))))
+    return found.timestamp()
