@@ -71,6 +71,7 @@ http {{
         listen 127.0.0.1:{secure} ssl backlog=8192;
         ssl_certificate {folder}/nginx.pem;
         ssl_certificate_key {folder}/nginx.pem;
+        ssl_protocols TLSv1.2 TLSv1.3;
         ssl_session_cache off;
         ssl_session_tickets off;
         root {folder};

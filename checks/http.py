@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from base64 import b64encode
 from collections.abc import Mapping
+from functools import cached_property
 from ipaddress import IPv4Address
 from json import dumps
 from re import fullmatch
+from sys import intern
 from typing import Annotated, Any, Literal
 from urllib.parse import urlencode, urlsplit
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PrivateAttr, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from heartbeat import Check, CheckFailed, Probe
 from heartbeat.http import BODY_LIMIT, TLS, USER_AGENT, Expect, Request, Trace, ascii_url, fetch, note_evidence, target
@@ -130,8 +132,6 @@ class Http(Check):
     )
     user_agent: HeaderValue = Field("", description="the User-Agent to send; heartbeat/VERSION if left out")
 
-    _request: Request = PrivateAttr()
-
     @model_validator(mode="after")
     def _is_consistent(self) -> Http:
         bodies = [name for name in ("body", "json_", "form") if name in self.model_fields_set]
@@ -149,14 +149,14 @@ class Http(Check):
         return self
 
     def model_post_init(self, _context: Any, /) -> None:
-        """Make the request once: nothing of it changes from run to run."""
-        self._request = self._make_request()
+        """Make the request at once, so that what is wrong with it is an error when the configuration is loaded."""
+        _ = self.request
 
     async def run(self, probe: Probe) -> None:
         """Send the request and hold the answer against what is expected."""
         trace = Trace()
         try:
-            response = await fetch(self._request, timeout=patience(probe.remaining), trace=trace)
+            response = await fetch(self.request, timeout=patience(probe.remaining), trace=trace)
             self.expect.hold(response)
         except CheckFailed:
             note_evidence(probe, trace)
@@ -164,7 +164,9 @@ class Http(Check):
         finally:
             _record(probe, trace)
 
-    def _make_request(self) -> Request:
+    @cached_property
+    def request(self) -> Request:
+        """The request: nothing of it changes from run to run."""
         content, content_type = self._content()
         authorization = (("Authorization", self.auth.header()),) if self.auth else ()
         tls = TLS(
@@ -176,7 +178,9 @@ class Http(Check):
         )
         return Request(
             url=self.url,
-            method="POST" if content is not None and "method" not in self.model_fields_set else self.method.upper(),
+            method="POST"
+            if content is not None and "method" not in self.model_fields_set
+            else intern(self.method.upper()),
             headers=(*self.headers.items(), *authorization),
             body=content,
             content_type=content_type,

@@ -13,6 +13,7 @@ from heartbeat.clock import PAUSE
 from heartbeat.core.model import Reason, Verdict
 from heartbeat.core.schedule import Interval, skipped_slots, slot_at
 from heartbeat.line import Line, record_again, run_slot
+from heartbeat.log import is_verbose
 from heartbeat.metrics.instruments import Instruments
 from heartbeat.state import Live, State
 
@@ -67,7 +68,8 @@ class Dispatch:
         """Count runs that did not take place."""
         live.miss(reason, count)
         self.instruments.missed_runs.labels(reason.value).inc(count)
-        log.debug("missed", check=live.config.name, reason=reason, count=count)
+        if is_verbose():
+            log.debug("missed", check=live.config.name, reason=reason, count=count)
 
     def spawn(self, work: Coroutine[Any, Any, object], name: str) -> None:
         """Let something happen beside everything else; what it raises is a mistake of ours, and logged as one."""

@@ -44,7 +44,7 @@ class Workshop:
     redact: Callable[[str], str]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Finished:
     """A result, and what of the plugin still goes on (None: nothing)."""
 
@@ -61,7 +61,7 @@ class _Stopwatch:
         self.seconds = 0.0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Attempt:
     """A plugin under way: what it comes to, when it is really over, and how to give it up."""
 

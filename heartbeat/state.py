@@ -28,7 +28,10 @@ class Counts:
 
     def add(self, outcome: Outcome, count: int = 1) -> None:
         """Count runs."""
-        setattr(self, outcome.value, self[outcome] + count)
+        if outcome is Outcome.OK:  # nearly always
+            self.ok += count
+        else:
+            setattr(self, outcome.value, self[outcome] + count)
 
     def values(self) -> tuple[int, int, int, int]:
         """Return all of them, in the order of ``Outcome``."""

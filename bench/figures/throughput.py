@@ -53,7 +53,7 @@ def measure(bench: Bench) -> list[Row]:
 def _ours(bench: Bench, site: Site, cores: Sequence[int], count: float) -> float:
     """Ask more of us than we can do, and count the runs that ended well."""
     checks = http_checks(urls(site.http, int(count)))
-    with running(bench.folder("ours"), 1.0, checks, top=f"concurrency: {AT_ONCE}", cores=cores) as program:
+    with running(bench.folder("ours"), 1.0, checks, cores=cores) as program:
         wait(WARM_UP)
         began = time()
         wait(bench.lengths.throughput)

@@ -65,7 +65,7 @@ def is_steady(before: Status, after: Status, verdict: Verdict) -> bool:
 
     The times of the samples move on, but samples that are all ok decide nothing that fresh ones would not.
     """
-    return _is_calm(before) and _is_fine(verdict) and _is_calm(after) and before.events == after.events
+    return before.events == after.events and _is_fine(verdict) and _is_calm(before)
 
 
 def _is_calm(status: Status) -> bool:

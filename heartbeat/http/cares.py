@@ -7,26 +7,30 @@ import os
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from math import ceil
+from select import EPOLLIN, EPOLLOUT
 from socket import SOCK_STREAM as _STREAM
 from socket import AddressFamily
 from time import monotonic
 from typing import Any
-from weakref import WeakKeyDictionary
 
 import pycares
 from pycares import errno as ares
 
 from heartbeat.check import CheckBroken
+from heartbeat.http.sockets import Sockets
 
 TRIES = 4
 """How often each server is asked; the wait doubles each time, so the sum is 15 times the first wait."""
 KEPT = 32
 """Channels that wait for the next lookup, at most."""
+LOOK = 0.1
+"""Seconds between two looks at the waits of c-ares, which are of a second and more."""
 PROMPT = 0.5
 """Seconds within which a lookup went as it should. After a slower one c-ares may think less of a server."""
 SYSTEM = "/etc/resolv.conf"
 NOWHERE = "127.0.0.1:1"
 """A server that is added for a moment: c-ares empties its cache when its list of servers changes."""
+ATTRIBUTE = "_heartbeat_http_names"
 _Kind = tuple[tuple[str, ...], int, int]
 Take = Callable[[Any, Any], None]
 
@@ -34,18 +38,20 @@ Take = Callable[[Any, Any], None]
 class Line:
     """One channel, with its sockets on the loop and its timer."""
 
-    __slots__ = ("_asked_at", "_loop", "_open", "_timer", "_watched", "channel", "kind", "took")
+    __slots__ = ("_asked_at", "_loop", "_open", "_servers", "_sockets", "_timer", "_watched", "channel", "kind", "took")
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, kind: _Kind) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, sockets: Sockets, kind: _Kind) -> None:
         self.kind = kind
         self.took = 0.0
         """Seconds that the last answer took."""
         self._loop = loop
+        self._sockets = sockets
         self._timer: asyncio.TimerHandle | None = None
         self._watched: set[int] = set()
         self._open = 0
         self._asked_at = 0.0
         self.channel = _open_channel(self._watch, kind)
+        self._servers = list(self.channel.servers)
 
     def ask(self, name: str, family: AddressFamily, take: Take) -> None:
         """Ask for the addresses of a name, and call ``take(found, status)`` with the answer, now or later."""
@@ -60,14 +66,15 @@ class Line:
             self.channel.getaddrinfo(name, None, family=family, type=_STREAM, callback=taken)
         except (UnicodeError, RuntimeError):  # what the IDNA codec makes of a name that cannot be one
             taken(None, ares.ARES_EBADNAME)
-        self._wake()
+        if self._open:
+            self._wake()
 
     def forget(self) -> bool:
         """Empty the cache. False says that the channel is not as new."""
-        servers = list(self.channel.servers)
+        self._stop_timer()
         try:
-            self.channel.servers = [*servers, NOWHERE]
-            self.channel.servers = servers
+            self.channel.servers = [*self._servers, NOWHERE]
+            self.channel.servers = self._servers
         except (pycares.AresError, UnicodeError, ValueError):
             return False
         return not self._open and not self._watched
@@ -81,28 +88,25 @@ class Line:
 
     def _watch(self, descriptor: int, readable: bool, writable: bool) -> None:
         """Called by c-ares whenever it wants something else of a socket; neither means that it closes it now."""
-        if descriptor in self._watched:
-            self._watched.discard(descriptor)
-            self._loop.remove_reader(descriptor)
-            self._loop.remove_writer(descriptor)
-        if readable:
-            self._loop.add_reader(descriptor, self._process, descriptor, pycares.ARES_SOCKET_BAD)
-        if writable:
-            self._loop.add_writer(descriptor, self._process, pycares.ARES_SOCKET_BAD, descriptor)
         if readable or writable:
             self._watched.add(descriptor)
+            self._sockets.watch(descriptor, (EPOLLIN if readable else 0) | (EPOLLOUT if writable else 0), self._process)
+        elif descriptor in self._watched:
+            self._watched.discard(descriptor)
+            self._sockets.forget(descriptor)
 
-    def _process(self, readable: int, writable: int) -> None:
-        self.channel.process_fd(readable, writable)
-        self._wake()
+    def _process(self, descriptor: int, events: int) -> None:
+        readable = descriptor if events & ~EPOLLOUT else pycares.ARES_SOCKET_BAD
+        self.channel.process_fd(readable, descriptor if events & ~EPOLLIN else pycares.ARES_SOCKET_BAD)
 
     def _wake(self) -> None:
-        """Come back when c-ares wants to ask again; never sooner than 10 ms, for the grain of uvloop's timers."""
-        self._stop_timer()
+        """Let c-ares look, again and again, whether it is time to ask once more."""
+        self._timer = self._loop.call_later(LOOK, self._look)
+
+    def _look(self) -> None:
+        self.channel.process_fd(pycares.ARES_SOCKET_BAD, pycares.ARES_SOCKET_BAD)
         if self._open:
-            pause: float = self.channel.timeout()  # type: ignore[no-untyped-call]  # pycares left it untyped
-            wait = min(max(pause, 0.01), 1.0)
-            self._timer = self._loop.call_later(wait, self._process, pycares.ARES_SOCKET_BAD, pycares.ARES_SOCKET_BAD)
+            self._wake()
 
     def _stop_timer(self) -> None:
         if self._timer is not None:
@@ -115,6 +119,7 @@ class Lines:
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
+        self._sockets = Sockets(loop)
         self._idle: list[Line] = []
 
     def take(self, servers: Sequence[str], timeout: float) -> Line:
@@ -124,7 +129,7 @@ class Lines:
         for index in range(len(self._idle) - 1, -1, -1):
             if self._idle[index].kind == kind:
                 return self._idle.pop(index)
-        return Line(self._loop, kind)
+        return Line(self._loop, self._sockets, kind)
 
     def give_back(self, line: Line, *, good: bool) -> None:
         """Take a channel back after a lookup: one that had no trouble is kept, as good as new."""
@@ -134,19 +139,20 @@ class Lines:
             line.close()
 
     def close(self) -> None:
-        """Close those that wait."""
+        """Close those that wait; the next lookup begins anew."""
         while self._idle:
             self._idle.pop().close()
-
-
-_lines: WeakKeyDictionary[asyncio.AbstractEventLoop, Lines] = WeakKeyDictionary()
+        self._sockets.close()
+        if getattr(self._loop, ATTRIBUTE, None) is self:
+            delattr(self._loop, ATTRIBUTE)
 
 
 def lines(loop: asyncio.AbstractEventLoop) -> Lines:
-    """Return the channels of a loop."""
-    found = _lines.get(loop)
+    """Return the channels of a loop, made when first asked for; they live on the loop and go with it."""
+    found: Lines | None = getattr(loop, ATTRIBUTE, None)
     if found is None:
-        found = _lines[loop] = Lines(loop)
+        found = Lines(loop)
+        setattr(loop, ATTRIBUTE, found)
     return found
 
 

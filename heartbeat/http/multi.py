@@ -1,20 +1,16 @@
-"""libcurl's multi interface on a running loop: no thread, no polling.
-
-libcurl's sockets are watched by an epoll of our own, and the loop watches that one. Adding a socket to the loop itself
-and taking it away again, twice for each exchange, would cost more than the exchange.
-"""
+"""libcurl's multi interface on a running loop: no thread, no polling."""
 
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
-from select import EPOLLIN, EPOLLOUT, epoll
+from select import EPOLLIN, EPOLLOUT
 from typing import Any
 
 import pycurl
 
+from heartbeat.http.sockets import Sockets
+
 MASKS = {pycurl.POLL_IN: EPOLLIN, pycurl.POLL_OUT: EPOLLOUT, pycurl.POLL_INOUT: EPOLLIN | EPOLLOUT}
-EVENTS_AT_ONCE = 64
 TURNS = 10
 """How often libcurl may ask in a row to be called again at once; then others have their turn first."""
 
@@ -28,9 +24,7 @@ class Multi:
         self._deadline: float | None = None
         self._at_once = False
         self._waiting: dict[Any, asyncio.Future[tuple[int, str]]] = {}
-        self._watched: set[int] = set()
-        self._sockets = epoll()
-        loop.add_reader(self._sockets.fileno(), self._take_events)
+        self._sockets = Sockets(loop)
         self._multi = pycurl.CurlMulti()
         self._multi.setopt(pycurl.M_PIPELINING, pycurl.PIPE_NOTHING)
         self._multi.setopt(pycurl.M_SOCKETFUNCTION, self._watch)
@@ -57,9 +51,7 @@ class Multi:
         if not self._multi.closed:
             self._multi.close()
         self._arm(-1)
-        if not self._sockets.closed:
-            self._loop.remove_reader(self._sockets.fileno())
-            self._sockets.close()
+        self._sockets.close()
 
     def _remove(self, handle: Any) -> None:
         if not self._multi.closed and handle in self._multi:
@@ -68,17 +60,10 @@ class Multi:
 
     def _watch(self, what: int, fd: int, _multi: Any, _data: Any) -> None:
         """Watch a socket as libcurl asks."""
-        if self._sockets.closed:
-            return
         if what == pycurl.POLL_REMOVE:
-            self._watched.discard(fd)
-            with suppress(OSError):  # it is closed already, and with that nobody watches it any more
-                self._sockets.unregister(fd)
-        elif fd in self._watched:
-            self._sockets.modify(fd, MASKS[what])
+            self._sockets.forget(fd)
         else:
-            self._watched.add(fd)
-            self._sockets.register(fd, MASKS[what])
+            self._sockets.watch(fd, MASKS[what], self._take_event)
 
     def _arm(self, milliseconds: int) -> None:
         """Set libcurl's one timer. One that comes earlier is left to find that out when it comes."""
@@ -105,11 +90,10 @@ class Multi:
             self._deadline = None
             self._act(pycurl.SOCKET_TIMEOUT, 0)
 
-    def _take_events(self) -> None:
-        for fd, events in self._sockets.poll(0, EVENTS_AT_ONCE):
-            # An error or a hang-up is for libcurl to find out, by reading or writing as it wanted to.
-            what = (pycurl.CSELECT_IN if events & ~EPOLLOUT else 0) | (pycurl.CSELECT_OUT if events & ~EPOLLIN else 0)
-            self._act(fd, what)
+    def _take_event(self, fd: int, events: int) -> None:
+        # An error or a hang-up is for libcurl to find out, by reading or writing as it wanted to.
+        what = (pycurl.CSELECT_IN if events & ~EPOLLOUT else 0) | (pycurl.CSELECT_OUT if events & ~EPOLLIN else 0)
+        self._act(fd, what)
 
     def _act(self, fd: int, events: int) -> None:
         if self._multi.closed:

@@ -11,7 +11,6 @@ import asyncio
 import os
 import socket
 from collections.abc import Sequence
-from contextlib import suppress
 from ipaddress import ip_address
 from typing import Any, Literal
 from weakref import WeakKeyDictionary
@@ -91,9 +90,22 @@ async def resolve(
 
 async def _wait(answer: asyncio.Future[Any], seconds: float) -> None:
     """Wait for an answer, which others may wait for too, but not for ever."""
-    with suppress(TimeoutError):
-        async with asyncio.timeout(seconds):
-            await asyncio.shield(answer)
+    if answer.done():
+        return
+    loop = asyncio.get_running_loop()
+    waiter: asyncio.Future[None] = loop.create_future()
+
+    def wake(_: object = None) -> None:
+        if not waiter.done():
+            waiter.set_result(None)
+
+    answer.add_done_callback(wake)
+    timer = loop.call_later(seconds, wake)
+    try:
+        await waiter
+    finally:
+        timer.cancel()
+        answer.remove_done_callback(wake)
 
 
 def close_resolver() -> None:

@@ -9,6 +9,7 @@ import uvloop
 from pydantic import ValidationError
 
 from heartbeat import CheckFailed, Probe
+from heartbeat.http import close
 from heartbeat.plugins import discover, load_type
 from heartbeat.testing.dns import NameServer, serve_names
 from heartbeat.testing.http import refusing_port, unanswering_port
@@ -158,6 +159,7 @@ def test_no_descriptor_is_left_open_on_either_loop() -> None:
                 await asyncio.sleep(0.01)
                 task.cancel()
                 await asyncio.gather(task, return_exceptions=True)
+        close()  # what a loop keeps for the next request
 
     def descriptors() -> int:
         return len(list(Path("/proc/self/fd").iterdir()))

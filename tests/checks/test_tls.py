@@ -15,6 +15,7 @@ import uvloop
 from pydantic import ValidationError
 
 from heartbeat import CheckBroken, CheckFailed, Probe
+from heartbeat.http import close
 from heartbeat.plugins import discover, load_type
 from heartbeat.testing.dns import NameServer, serve_names
 from heartbeat.testing.http import refusing_port
@@ -332,6 +333,7 @@ def test_it_works_on_uvloop_and_leaves_no_descriptor_open(ca_file: str) -> None:
             for _ in range(3):
                 await Tls(host="localhost", family="ip4", port=port, ca_file=ca_file).run(Probe())
                 await failure_of(Tls(host="localhost", family="ip4", port=port))
+        close()  # what a loop keeps for the next request
 
     def descriptors() -> int:
         return len(list(Path("/proc/self/fd").iterdir()))
