@@ -210,6 +210,8 @@ def _record(probe: Probe, trace: Trace) -> None:
     """Record what was measured; what was not reached is absent."""
     for phase, seconds in trace.phases.items():
         probe.record_phase(phase, seconds)
+    if trace.response is not None:
+        probe.record_duration(sum(trace.phases.values()))
     if trace.request is not None:
         probe.record("redirects", trace.redirects)
         probe.record("tls", trace.request.url.startswith("https:"))

@@ -45,6 +45,7 @@ class Probe:
         self.measurements: dict[str, float] = {}
         self.phases: dict[str, float] = {}
         self.evidence: dict[str, object] = {}
+        self.took: float | None = None
         self.dropped = 0
         self.refused = ""
         self.closed = False
@@ -77,6 +78,19 @@ class Probe:
             self._refuse(f"the phase {name} lasted {_short(seconds)}")
         else:
             self.phases[name] = self.phases.get(name, 0.0) + max(0.0, float(seconds))
+
+    def record_duration(self, seconds: float) -> None:
+        """Record how long the round trip took, where someone else held the watch: it knows better than we do.
+
+        Without it the run's duration is the time that the plugin took, which includes our own part in it. It is never
+        more than that time.
+        """
+        if self.closed:
+            self.dropped += 1
+        elif not _is_number(seconds):
+            self._refuse(f"the duration is {_short(seconds)}")
+        else:
+            self.took = max(0.0, float(seconds))
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:

@@ -84,6 +84,8 @@ async def run_check(check: Check, run: Run, workshop: Workshop) -> Finished:
         await _wait(attempt.outcome, run.timeout)
         duration = attempt.clock.seconds or perf_counter() - started
         fault = _find_fault(attempt.outcome, probe, run.timeout, duration)
+        if probe.took is not None and (fault is None or fault.reason is not Reason.TIMEOUT):
+            duration = min(duration, probe.took)
     finally:
         probe.close()
         if not attempt.outcome.done():

@@ -88,3 +88,18 @@ def test_a_closed_probe_takes_nothing_and_counts() -> None:
     probe.record_phase("b", 1)
     probe.note("c", "d")
     assert (probe.measurements, probe.phases, probe.evidence, probe.dropped) == ({}, {}, {}, 3)
+
+
+def test_a_duration_that_someone_else_measured_is_taken() -> None:
+    probe = Probe()
+    assert probe.took is None
+    probe.record_duration(0.25)
+    assert probe.took == 0.25
+    probe.record_duration(-1.0)
+    assert probe.took == 0.0
+    probe.record_duration(float("nan"))
+    assert "the duration is nan" in probe.refused
+    probe.close()
+    probe.record_duration(1.0)
+    assert probe.took == 0.0
+    assert probe.dropped == 2

@@ -55,6 +55,27 @@ async def test_a_true_round_trip_is_ok_with_what_it_measured(workshop: Workshop)
     assert 0 < result.duration < 0.2
 
 
+@pytest.mark.parametrize(("told", "taken"), [(0.001, 0.001), (5.0, None), (None, None)])
+async def test_the_duration_is_what_the_plugin_was_told_by_who_held_the_watch_and_never_more_than_it_took(
+    told: float | None, taken: float | None, workshop: Workshop
+) -> None:
+    async def body(probe: Probe) -> None:
+        time.sleep(0.01)  # noqa: ASYNC251 - our own part, which is not the target's
+        if told is not None:
+            probe.record_duration(told)
+
+    duration = (await result_of(plugin(body), workshop)).duration
+    assert duration == taken if taken else 0.01 <= duration < 0.2
+
+
+async def test_a_timeout_lasts_as_long_as_it_lasted(workshop: Workshop) -> None:
+    async def body(probe: Probe) -> None:
+        probe.record_duration(0.001)
+        await asyncio.sleep(5)
+
+    assert (await result_of(plugin(body), workshop, 0.05)).duration >= 0.05
+
+
 async def test_a_bad_target_is_a_failure_with_evidence(workshop: Workshop) -> None:
     async def body(probe: Probe) -> None:
         probe.record("depth", 3)
