@@ -92,14 +92,12 @@ def test_a_closed_probe_takes_nothing_and_counts() -> None:
 
 def test_a_duration_that_someone_else_measured_is_taken() -> None:
     probe = Probe()
-    assert probe.took is None
-    probe.record_duration(0.25)
-    assert probe.took == 0.25
-    probe.record_duration(-1.0)
-    assert probe.took == 0.0
-    probe.record_duration(float("nan"))
-    assert "the duration is nan" in probe.refused
+    taken = [probe.took]
+    for seconds in (0.25, -1.0, float("nan")):
+        probe.record_duration(seconds)
+        taken.append(probe.took)
     probe.close()
     probe.record_duration(1.0)
-    assert probe.took == 0.0
+    assert [*taken, probe.took] == [None, 0.25, 0.0, 0.0, 0.0]
+    assert "the duration is nan" in probe.refused
     assert probe.dropped == 2

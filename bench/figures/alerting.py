@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from statistics import median
 from time import monotonic
 
 from bench.bench import Bench, wait
@@ -17,7 +18,27 @@ LIMIT_MS = 50.0
 
 
 def measure(bench: Bench) -> list[Row]:
-    """Return the row."""
+    """Return the row: the median of the rounds, as a disk that others use too may stall in one of them."""
+    rounds = [_round(bench) for _ in range(bench.lengths.rounds)]
+    worst = [percentile(took, 0.99) for took in rounds]
+    return [
+        Row(
+            key="alerting",
+            figure="decision to webhook received, idle, p99",
+            ours=f"p50 {median(map(median, rounds)):.1f} ms, p99 {median(worst):.1f} ms",
+            theirs="",
+            value=median(worst),
+            unit="ms",
+            limit=LIMIT_MS,
+            rounds=tuple(worst),
+            note=f"{sum(map(len, rounds))} events in {len(rounds)} rounds, each committed to disk before it is sent; "
+            "their times are whole milliseconds",
+        )
+    ]
+
+
+def _round(bench: Bench) -> list[float]:
+    """Return how many milliseconds each webhook took."""
     wanted = bench.lengths.alerts
     with target(bench) as port:
         checks = [f"c{number}: {{http: {{url: 'http://127.0.0.1:{port}/flip/{number}'}}}}" for number in range(CHECKS)]
@@ -31,17 +52,5 @@ def measure(bench: Bench) -> list[Row]:
     if len(hooks) < wanted:
         raise SystemExit(f"{len(hooks)} of {wanted} webhooks arrived:\n{said}")
     took = [(arrived - datetime.fromisoformat(decided).timestamp()) * 1000 for arrived, decided in hooks]
-    p50, p99 = percentile(took, 0.5), percentile(took, 0.99)
-    bench.say(f"decision to webhook: p50 {p50:.1f} ms, p99 {p99:.1f} ms, worst {max(took):.1f} ms")
-    return [
-        Row(
-            key="alerting",
-            figure="decision to webhook received, idle, p99",
-            ours=f"p50 {p50:.1f} ms, p99 {p99:.1f} ms, worst {max(took):.0f} ms",
-            theirs="",
-            value=p99,
-            unit="ms",
-            limit=LIMIT_MS,
-            note=f"{len(took)} events, each committed to disk before it is sent; their times are whole milliseconds",
-        )
-    ]
+    bench.say(f"decision to webhook: p50 {median(took):.1f} ms, p99 {percentile(took, 0.99):.1f} ms")
+    return took

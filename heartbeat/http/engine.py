@@ -8,22 +8,27 @@ from __future__ import annotations
 
 import asyncio
 import os
+from contextlib import suppress
+from dataclasses import replace
 from itertools import chain
 from time import perf_counter
 
 import pycurl
 
 from heartbeat.check import CheckBroken, CheckFailed
+from heartbeat.http.certificates import Certificates
 from heartbeat.http.errors import Ending, failure
 from heartbeat.http.handle import Easy, Exchange, Profile, aim, configure, profile_of, system_bundle
 from heartbeat.http.measure import read_back, system_error
-from heartbeat.http.message import Request, Response, Target, Trace, target
+from heartbeat.http.message import Certificate, Request, Response, Target, Trace, target
 from heartbeat.http.multi import Multi
 from heartbeat.http.redirects import next_request
 from heartbeat.http.resolver import close_resolver, resolve
 
 HANDLES_KEPT = 128
 ATTRIBUTE = "_heartbeat_http_engine"
+WELL = Ending(0, "", 0, 0.0, overflow=False, refused="")
+"""How nearly all exchanges end."""
 
 
 class Engine:
@@ -34,6 +39,7 @@ class Engine:
         self._free: dict[Profile, list[Easy]] = {}
         self._idle = 0
         self._multis: dict[str, tuple[int, Multi]] = {}
+        self._certificates = Certificates()
 
     async def fetch(self, request: Request, *, timeout: float, trace: Trace | None = None) -> Response:  # noqa: ASYNC109 - one deadline for all hops, told to libcurl too
         """Send a request, follow redirects if it says so, and return the final answer.
@@ -73,14 +79,23 @@ class Engine:
         if getattr(self._loop, ATTRIBUTE, None) is self:
             delattr(self._loop, ATTRIBUTE)
 
-    async def _exchange(self, request: Request, deadline: float, timeout: float, trace: Trace) -> Response:  # noqa: ASYNC109 - only told in a sentence
-        """Make one hop: resolve, connect, send, receive."""
+    async def _exchange(
+        self,
+        request: Request,
+        deadline: float,
+        timeout: float,  # noqa: ASYNC109 - only told in a sentence
+        trace: Trace,
+        *,
+        look: bool = False,
+    ) -> Response:
+        """Make one hop: resolve, connect, send, receive. ``look`` asks for the certificate even where it is known."""
         there = _target_of(request.url)
         trace.begin(request)
         entry = await self._look_up(request, there, deadline, trace)
         multi = self._multi_for(request, there)
         profile = profile_of(request, there)
-        exchange = Exchange(self._acquire(profile), request, there, trace)
+        known = None if look else self._certificates.recall(request, there)
+        exchange = Exchange(self._acquire(profile), request, there, trace, looks=known is None)
         usable = False
         try:
             _prepare(exchange, profile, deadline - perf_counter(), entry)
@@ -88,10 +103,21 @@ class Engine:
             usable = end.code == 0
         finally:
             self._release(exchange.easy, usable=usable)
+        if end.code == pycurl.E_PEER_FAILED_VERIFICATION and known:
+            trace.certificate = await self._look(request, deadline, timeout)
+        else:
+            trace.certificate = self._certificates.keep(request, there, known or trace.certificate, good=usable)
         if trace.response is None or (end.code and not trace.response.truncated):
             raise failure(end, request, there, trace)
         _demand_version(request, there, trace.response)
         return trace.response
+
+    async def _look(self, request: Request, deadline: float, timeout: float) -> Certificate | None:  # noqa: ASYNC109 - as above
+        """Shake hands once more, to see a certificate that is not the known one: it failed, so nothing is sent."""
+        seen, harmless = Trace(), replace(request, method="HEAD", body=None)
+        with suppress(CheckFailed):
+            await self._exchange(harmless, deadline, timeout, seen, look=True)
+        return seen.certificate
 
     async def _look_up(self, request: Request, there: Target, deadline: float, trace: Trace) -> list[str]:
         """Resolve the host to dial (the proxy's, where there is one); return libcurl's RESOLVE entries."""
@@ -198,7 +224,9 @@ async def _perform(multi: Multi, exchange: Exchange, timeout: float) -> Ending: 
         ended = True
     finally:
         read_back(exchange, None if ended else perf_counter() - started)
-    number = system_error(exchange.handle) if code else 0
+    if not code:
+        return WELL
+    number = system_error(exchange.handle)
     return Ending(code, message, number, timeout, exchange.sink.overflow, "; ".join(exchange.refused))
 
 

@@ -101,7 +101,7 @@ Profile = tuple[object, ...]
 class Easy:
     """One of libcurl's easy handles, with what takes its answers in. It keeps its options between exchanges."""
 
-    __slots__ = ("curl", "milliseconds", "profile", "resolves", "sink")
+    __slots__ = ("curl", "looks", "milliseconds", "profile", "resolves", "sink")
 
     def __init__(self) -> None:
         self.curl: Any = pycurl.Curl()
@@ -109,11 +109,12 @@ class Easy:
         self.profile: Profile | None = None
         self.milliseconds = 0
         self.resolves = False
+        self.looks = False
 
     def forget(self) -> None:
         """Drop all options, so that the handle is as good as new."""
         self.curl.reset()
-        self.profile, self.milliseconds, self.resolves = None, 0, False
+        self.profile, self.milliseconds, self.resolves, self.looks = None, 0, False, False
 
 
 @dataclass(slots=True)
@@ -126,6 +127,8 @@ class Exchange:
     trace: Trace
     refused: list[str] = field(default_factory=list)
     """What the address guard said."""
+    looks: bool = True
+    """Whether libcurl is to write out the certificate."""
 
     @property
     def handle(self) -> Any:
@@ -188,6 +191,9 @@ def aim(exchange: Exchange, seconds: float, entry: list[str]) -> None:
         set_option(pycurl.TIMEOUT_MS, milliseconds)
         set_option(pycurl.CONNECTTIMEOUT_MS, milliseconds)
         easy.milliseconds = milliseconds
+    if exchange.looks != easy.looks:
+        set_option(pycurl.OPT_CERTINFO, int(exchange.looks))
+        easy.looks = exchange.looks
     if entry or easy.resolves:
         set_option(pycurl.RESOLVE, entry)
         easy.resolves = bool(entry)
@@ -236,7 +242,6 @@ def _set_version(handle: Any, request: Request, target: Target) -> None:
 
 def _set_tls(handle: Any, request: Request) -> None:
     tls = request.tls
-    handle.setopt(pycurl.OPT_CERTINFO, 1)
     handle.setopt(pycurl.SSLVERSION, TLS_VERSIONS[tls.min_version])
     if HAS_GROUPS:
         handle.setopt(pycurl.SSL_EC_CURVES, GROUPS)

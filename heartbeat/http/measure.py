@@ -25,7 +25,7 @@ def read_back(exchange: Exchange, cut_after: float | None) -> None:
     _read_phases(handle, trace, exchange.target, total)
     trace.address = handle.getinfo(pycurl.PRIMARY_IP) or ""
     trace.http_version = SPOKEN.get(handle.getinfo(pycurl.INFO_HTTP_VERSION), "")
-    if exchange.target.scheme == "https":
+    if exchange.looks and exchange.target.scheme == "https":
         trace.certificate = _read_certificate(handle, verified=request.tls.verify)
     if sink.complete:
         status, body = handle.getinfo(pycurl.RESPONSE_CODE), b"".join(sink.parts)

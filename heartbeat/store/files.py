@@ -91,7 +91,7 @@ def connect_writer(path: Path, patience: float) -> Engine:
         connection.execute("PRAGMA foreign_keys=ON")
         connection.execute(f"PRAGMA journal_size_limit={WAL_LIMIT}")
         connection.execute("PRAGMA wal_autocheckpoint=0")  # we do it ourselves, when nobody waits for a commit
-        connection.execute("PRAGMA cache_size=-8000")
+        connection.execute("PRAGMA cache_size=-2000")
         return connection
 
     return _engine(connect, "BEGIN IMMEDIATE")

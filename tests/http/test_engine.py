@@ -407,6 +407,43 @@ async def test_an_older_tls_than_allowed_is_refused(serving: Serving, ca_file: s
     assert failed.reason == "tls"
 
 
+async def test_a_certificate_is_looked_at_once_in_a_while_and_at_once_when_it_fails(
+    serving: Serving, ca_file: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    context = serving()
+    async with serve(answer(), tls=context) as server:
+        request, traces = Request(url=server.url, tls=TLS(ca_file=ca_file)), [Trace(), Trace(), Trace()]
+        for trace in traces[:2]:
+            await fetch(request, timeout=5, trace=trace)
+        assert traces[0].certificate is traces[1].certificate is not None
+        monkeypatch.setattr("heartbeat.http.certificates.LOOK_AGAIN", 0.0)
+        await fetch(request, timeout=5, trace=traces[2])
+        assert traces[2].certificate == traces[0].certificate
+
+
+async def test_a_certificate_that_was_known_to_be_good_and_is_replaced_by_a_bad_one_is_shown(
+    authority: trustme.CA, serving: Serving, ca_file: str
+) -> None:
+    context, requests = serving(), []
+
+    async def note(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, server: Any) -> None:
+        requests.append(await reader.readuntil(b"\r\n\r\n"))
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+        await writer.drain()
+
+    async with serve(note, tls=context) as server:
+        request, trace = Request(url=server.url, tls=TLS(ca_file=ca_file), method="POST", body=b"order"), Trace()
+        await fetch(request, timeout=5)
+        authority.issue_cert("elsewhere.test").configure_cert(context)
+        with pytest.raises(CheckFailed) as failed:
+            await fetch(request, timeout=5, trace=trace)
+    assert failed.value.reason == "certificate"
+    assert trace.certificate is not None
+    assert trace.certificate.names == "DNS:elsewhere.test"
+    assert trace.certificate.problem
+    assert len(requests) == 1
+
+
 async def test_a_server_that_insists_on_another_group_gets_it(serving: Serving, ca_file: str) -> None:
     context = serving()
     context.set_ecdh_curve("secp384r1")
