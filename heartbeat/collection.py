@@ -28,7 +28,7 @@ import structlog
 
 log = structlog.get_logger()
 
-THRESHOLDS = (1500, 5, 1_000_000)
+THRESHOLDS = (700, 5, 1_000_000)
 """Of Python's three generations; the last is never reached, as ``OldObjects`` does that."""
 EVERY = 5.0
 """Seconds between two looks at how much is alive; a look takes 60 us for a million blocks."""
