@@ -176,11 +176,10 @@ class Http(Check):
             key_file=self.key_file,
             min_version=self.min_tls,
         )
+        is_post = content is not None and "method" not in self.model_fields_set
         return Request(
             url=self.url,
-            method="POST"
-            if content is not None and "method" not in self.model_fields_set
-            else intern(self.method.upper()),
+            method="POST" if is_post else intern(self.method.upper()),
             headers=(*self.headers.items(), *authorization),
             body=content,
             content_type=content_type,

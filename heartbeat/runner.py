@@ -24,6 +24,7 @@ from heartbeat.faults import Fault, sort_fault
 from heartbeat.lag import LagMeter
 from heartbeat.pool import Pool, PoolExhausted
 from heartbeat.probe import EVIDENCE_CHARACTERS, Probe
+from heartbeat.waiting import wait_for_one
 
 CANCEL_GRACE = 0.2
 """Seconds that a plugin has for its own tidying after its deadline, before it counts as left over."""
@@ -81,7 +82,7 @@ async def run_check(check: Check, run: Run, workshop: Workshop) -> Finished:
         broken = CheckBroken(f"{full}; give the hanging checks' plugins timeouts of their own", reason="resource")
         return Finished(_conclude(probe, sort_fault(broken), 0.0, 0.0, workshop.redact))
     try:
-        await _wait(attempt.outcome, run.timeout)
+        await wait_for_one(attempt.outcome, run.timeout)
         duration = attempt.clock.seconds or perf_counter() - started
         fault = _find_fault(attempt.outcome, probe, run.timeout, duration)
         if probe.took is not None and (fault is None or fault.reason is not Reason.TIMEOUT):
@@ -151,28 +152,10 @@ def _find_fault(outcome: asyncio.Future[Any], probe: Probe, timeout: float, dura
     return None
 
 
-async def _wait(future: asyncio.Future[Any], seconds: float) -> None:
-    """Wait until a future is done, but not for ever: ``asyncio.wait`` for one, at half its price."""
-    loop = asyncio.get_running_loop()
-    waiter: asyncio.Future[None] = loop.create_future()
-
-    def wake(_: object = None) -> None:
-        if not waiter.done():
-            waiter.set_result(None)
-
-    future.add_done_callback(wake)
-    timer = loop.call_later(seconds, wake)
-    try:
-        await waiter
-    finally:
-        timer.cancel()
-        future.remove_done_callback(wake)
-
-
 async def _tidy(attempt: _Attempt, probe: Probe) -> asyncio.Future[Any] | None:
     """Give the plugin a moment to end, and return what does not."""
     if not attempt.ended.done():
-        await _wait(attempt.ended, CANCEL_GRACE)
+        await wait_for_one(attempt.ended, CANCEL_GRACE)
     await probe.aclose()
     if attempt.ended.done():
         _read(attempt.ended)

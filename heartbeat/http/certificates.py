@@ -21,27 +21,20 @@ class Certificates:
 
     def recall(self, request: Request, there: Target) -> Certificate | None:
         """Return what is known of a server's certificate, or None where it has to be looked at."""
-        if there.scheme != "https":
-            return None
         at, certificate = self._seen.get(_key(request, there), (0.0, None))
         return certificate if certificate is not None and monotonic() - at < LOOK_AGAIN else None
 
-    def keep(
-        self, request: Request, there: Target, certificate: Certificate | None, *, good: bool
-    ) -> Certificate | None:
-        """Remember a certificate after a good exchange, forget it after a bad one; return it."""
-        if there.scheme != "https":
-            return certificate
+    def keep(self, request: Request, there: Target, certificate: Certificate) -> None:
+        """Remember a certificate that was looked at just now."""
         key = _key(request, there)
-        known = self._seen.get(key)
-        if not good or certificate is None:
-            self._seen.pop(key, None)
-        elif known is None or known[1] is not certificate:
-            self._seen[key] = (monotonic(), certificate)
-            self._seen.move_to_end(key)
-            if len(self._seen) > KEPT:
-                self._seen.popitem(last=False)
-        return certificate
+        self._seen[key] = (monotonic(), certificate)
+        self._seen.move_to_end(key)
+        if len(self._seen) > KEPT:
+            self._seen.popitem(last=False)
+
+    def forget(self, request: Request, there: Target) -> None:
+        """Look again the next time, as something failed."""
+        self._seen.pop(_key(request, there), None)
 
 
 def _key(request: Request, there: Target) -> _Key:

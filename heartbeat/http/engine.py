@@ -103,10 +103,13 @@ class Engine:
             usable = end.code == 0
         finally:
             self._release(exchange.easy, usable=usable)
-        if end.code == pycurl.E_PEER_FAILED_VERIFICATION and known:
-            trace.certificate = await self._look(request, deadline, timeout)
-        else:
-            trace.certificate = self._certificates.keep(request, there, known or trace.certificate, good=usable)
+        if known:
+            failed = end.code == pycurl.E_PEER_FAILED_VERIFICATION
+            trace.certificate = await self._look(request, deadline, timeout) if failed else known
+        elif trace.certificate:
+            self._certificates.keep(request, there, trace.certificate)
+        if end.code:
+            self._certificates.forget(request, there)
         if trace.response is None or (end.code and not trace.response.truncated):
             raise failure(end, request, there, trace)
         _demand_version(request, there, trace.response)

@@ -96,23 +96,24 @@ class Multi:
         self._act(fd, what)
 
     def _act(self, fd: int, events: int) -> None:
-        if self._multi.closed:
-            return
-        _, running = self._multi.socket_action(fd, events)
-        if running < len(self._waiting):
-            self._collect()
+        self._step(fd, events)
         self._go_on()
 
     def _go_on(self) -> None:
         """Call libcurl again where it asked for that; it must not be called from within its own callback."""
         for _ in range(TURNS):
-            if not self._at_once or self._multi.closed:
+            if not self._at_once:
                 return
             self._at_once = False
-            _, running = self._multi.socket_action(pycurl.SOCKET_TIMEOUT, 0)
-            if running < len(self._waiting):
-                self._collect()
+            self._step(pycurl.SOCKET_TIMEOUT, 0)
         self._loop.call_soon(self._go_on)
+
+    def _step(self, fd: int, events: int) -> None:
+        if self._multi.closed:
+            return
+        _, running = self._multi.socket_action(fd, events)
+        if running < len(self._waiting):
+            self._collect()
 
     def _collect(self) -> None:
         """Hand out the results of what has ended."""

@@ -12,7 +12,7 @@ import os
 import socket
 from collections.abc import Sequence
 from ipaddress import ip_address
-from typing import Any, Literal
+from typing import Literal
 from weakref import WeakKeyDictionary
 
 import pycares
@@ -21,6 +21,7 @@ from pycares import errno as ares
 from heartbeat.check import CheckBroken, CheckFailed
 from heartbeat.faults import has_route
 from heartbeat.http.cares import lines
+from heartbeat.waiting import wait_for_one
 
 Family = Literal["any", "ip4", "ip6"]
 
@@ -75,7 +76,7 @@ async def resolve(
         raise _refusal(host, family, ares.ARES_EBADNAME)
     lookup = _join((host.lower(), family, _servers(servers)), timeout)
     try:
-        await _wait(lookup.answer, timeout)
+        await wait_for_one(lookup.answer, timeout)
         if not lookup.answer.done():
             _require_resources(lookup.line.channel, ares.ARES_ETIMEOUT)
             raise CheckFailed(f"the name {host} was not resolved: no answer within {timeout:.3g} s", reason="resolve")
@@ -86,26 +87,6 @@ async def resolve(
         return addresses
     finally:
         lookup.leave()
-
-
-async def _wait(answer: asyncio.Future[Any], seconds: float) -> None:
-    """Wait for an answer, which others may wait for too, but not for ever."""
-    if answer.done():
-        return
-    loop = asyncio.get_running_loop()
-    waiter: asyncio.Future[None] = loop.create_future()
-
-    def wake(_: object = None) -> None:
-        if not waiter.done():
-            waiter.set_result(None)
-
-    answer.add_done_callback(wake)
-    timer = loop.call_later(seconds, wake)
-    try:
-        await waiter
-    finally:
-        timer.cancel()
-        answer.remove_done_callback(wake)
 
 
 def close_resolver() -> None:
