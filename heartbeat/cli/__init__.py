@@ -11,10 +11,9 @@ import typer
 from typer.core import TyperGroup
 
 from heartbeat import __version__
+from heartbeat.cli.exits import EX_USAGE
 from heartbeat.lean import hidden
 
-EX_USAGE = 64
-"""The command line is wrong (sysexits.h)."""
 UsageError: type[Exception] = typer.BadParameter.__mro__[1]
 """What a wrong command line raises; typer carries click inside and exports only this leaf of the tree."""
 

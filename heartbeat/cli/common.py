@@ -1,4 +1,4 @@
-"""What several commands need: exit statuses, options, and a configuration or complaints about it."""
+"""What several commands need: options, and a configuration or complaints about it."""
 
 from __future__ import annotations
 
@@ -10,15 +10,6 @@ from typing import Annotated
 import typer
 
 from heartbeat.config import Config, ConfigError, load
-
-EX_USAGE = 64
-"""The command line is wrong (sysexits.h)."""
-EX_DATAERR = 65
-"""The daemon refuses what was asked."""
-EX_UNAVAILABLE = 69
-"""The daemon cannot start, or does not answer."""
-EX_CONFIG = 78
-"""The configuration is wrong."""
 
 _CONFIG = typer.Option("--config", "-c", help="A file, or a folder of *.yaml files; may be given several times.")
 ConfigOption = Annotated[list[Path], _CONFIG]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sys
 
-from heartbeat.cli.common import EX_CONFIG, ConfigOption, load_or_complain
+from heartbeat.cli.common import ConfigOption, load_or_complain
+from heartbeat.cli.exits import EX_CONFIG
 from heartbeat.config import warnings
 
 

@@ -8,7 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
-from heartbeat.cli.common import EX_CONFIG, EX_DATAERR, EX_UNAVAILABLE, ConfigOption, SocketOption, load_or_complain
+from heartbeat.cli.common import ConfigOption, SocketOption, load_or_complain
+from heartbeat.cli.exits import EX_CONFIG, EX_DATAERR, EX_UNAVAILABLE
 from heartbeat.control import Unreachable, call
 
 

@@ -15,8 +15,9 @@ import typer
 from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
 
-from heartbeat.cli.common import EX_CONFIG, EX_UNAVAILABLE, EX_USAGE, ConfigOption, SocketOption, load_or_complain
+from heartbeat.cli.common import ConfigOption, SocketOption, load_or_complain
 from heartbeat.cli.daemon import ask
+from heartbeat.cli.exits import EX_CONFIG, EX_UNAVAILABLE, EX_USAGE
 from heartbeat.config import Config
 from heartbeat.core.model import Delivery, DeliveryState
 from heartbeat.store import StoreFailed, ledger

@@ -14,7 +14,8 @@ import typer
 import uvloop
 
 from heartbeat import http
-from heartbeat.cli.common import EX_CONFIG, EX_USAGE, ConfigOption, load_or_complain
+from heartbeat.cli.common import ConfigOption, load_or_complain
+from heartbeat.cli.exits import EX_CONFIG, EX_USAGE
 from heartbeat.config import CheckConfig, Config
 from heartbeat.config.problem import nearest
 from heartbeat.core.limits import judge, show

@@ -12,7 +12,8 @@ from typing import Any
 import structlog
 import uvloop
 
-from heartbeat.cli.common import EX_CONFIG, EX_UNAVAILABLE, ConfigOption, complain
+from heartbeat.cli.common import ConfigOption, complain
+from heartbeat.cli.exits import EX_CONFIG, EX_UNAVAILABLE
 from heartbeat.config import Config, ConfigError, load_in_child
 from heartbeat.daemon import Daemon
 from heartbeat.log import PrintCapture, catch_strays, configure

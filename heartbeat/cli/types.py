@@ -17,7 +17,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from heartbeat.check import Check
-from heartbeat.cli.common import EX_CONFIG, EX_USAGE, OptionalConfig, load_or_complain
+from heartbeat.cli.common import OptionalConfig, load_or_complain
+from heartbeat.cli.exits import EX_CONFIG, EX_USAGE
 from heartbeat.config.problem import nearest
 from heartbeat.plugins import PluginError, Source, discover, load_type
 
