@@ -35,8 +35,8 @@ _Kind = tuple[tuple[str, ...], int, int]
 Take = Callable[[Any, Any], None]
 
 
-class Line:
-    """One channel, with its sockets on the loop and its timer."""
+class Stub:
+    """A stub resolver (RFC 1034 5.3.1): one channel of c-ares, with its sockets on the loop and its timer."""
 
     __slots__ = ("_asked_at", "_loop", "_open", "_servers", "_sockets", "_timer", "_watched", "channel", "kind", "took")
 
@@ -114,29 +114,29 @@ class Line:
             self._timer = None
 
 
-class Lines:
-    """The channels of one loop that wait for work."""
+class Stubs:
+    """The stub resolvers of one loop that wait for work."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self._sockets = Sockets(loop)
-        self._idle: list[Line] = []
+        self._idle: list[Stub] = []
 
-    def take(self, servers: Sequence[str], timeout: float) -> Line:
+    def take(self, servers: Sequence[str], timeout: float) -> Stub:
         """Return a channel for one lookup. Raises ``CheckBroken`` where there can be none."""
         first_wait = ceil(max(timeout, 0.0) / (2**TRIES - 1)) or 1
         kind = (tuple(servers), first_wait, 0 if servers else _stamp())
         for index in range(len(self._idle) - 1, -1, -1):
             if self._idle[index].kind == kind:
                 return self._idle.pop(index)
-        return Line(self._loop, self._sockets, kind)
+        return Stub(self._loop, self._sockets, kind)
 
-    def give_back(self, line: Line, *, good: bool) -> None:
+    def give_back(self, stub: Stub, *, good: bool) -> None:
         """Take a channel back after a lookup: one that had no trouble is kept, as good as new."""
-        if good and line.took < PROMPT and len(self._idle) < KEPT and line.forget():
-            self._idle.append(line)
+        if good and stub.took < PROMPT and len(self._idle) < KEPT and stub.forget():
+            self._idle.append(stub)
         else:
-            line.close()
+            stub.close()
 
     def close(self) -> None:
         """Close those that wait; the next lookup begins anew."""
@@ -147,11 +147,11 @@ class Lines:
             delattr(self._loop, ATTRIBUTE)
 
 
-def lines(loop: asyncio.AbstractEventLoop) -> Lines:
-    """Return the channels of a loop, made when first asked for; they live on the loop and go with it."""
-    found: Lines | None = getattr(loop, ATTRIBUTE, None)
+def stubs(loop: asyncio.AbstractEventLoop) -> Stubs:
+    """Return the stub resolvers of a loop, made when first asked for; they live on the loop and go with it."""
+    found: Stubs | None = getattr(loop, ATTRIBUTE, None)
     if found is None:
-        found = Lines(loop)
+        found = Stubs(loop)
         setattr(loop, ATTRIBUTE, found)
     return found
 

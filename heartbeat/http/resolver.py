@@ -20,7 +20,7 @@ from pycares import errno as ares
 
 from heartbeat.check import CheckBroken, CheckFailed
 from heartbeat.faults import has_route
-from heartbeat.http.cares import lines
+from heartbeat.http.cares import stubs
 from heartbeat.waiting import wait_for_one
 
 Family = Literal["any", "ip4", "ip6"]
@@ -78,11 +78,11 @@ async def resolve(
     try:
         await wait_for_one(lookup.answer, timeout)
         if not lookup.answer.done():
-            _require_resources(lookup.line.channel, ares.ARES_ETIMEOUT)
+            _require_resources(lookup.stub.channel, ares.ARES_ETIMEOUT)
             raise CheckFailed(f"the name {host} was not resolved: no answer within {timeout:.3g} s", reason="resolve")
         status, addresses = lookup.answer.result()
         if not addresses:
-            _require_resources(lookup.line.channel, status)
+            _require_resources(lookup.stub.channel, status)
             raise _refusal(host, family, status)
         return addresses
     finally:
@@ -93,7 +93,7 @@ def close_resolver() -> None:
     """End all lookups of the running loop; who still waits is told that the check is at fault, not the name."""
     for lookup in list(_lookups().values()):
         lookup.close()
-    lines(asyncio.get_running_loop()).close()
+    stubs(asyncio.get_running_loop()).close()
 
 
 def _literal(host: str) -> str | None:
@@ -118,15 +118,15 @@ def _servers(chosen: Sequence[str]) -> tuple[str, ...]:
 class _Lookup:
     """One question in flight, on a channel that is its own meanwhile, shared by all who ask it at the same time."""
 
-    __slots__ = ("_key", "_loop", "answer", "line", "waiters")
+    __slots__ = ("_key", "_loop", "answer", "stub", "waiters")
 
     def __init__(self, key: _Key, timeout: float) -> None:
         name, family, servers = self._key = key
         self._loop = asyncio.get_running_loop()
         self.waiters = 0
         self.answer: asyncio.Future[tuple[int, tuple[str, ...]]] = self._loop.create_future()
-        self.line = lines(self._loop).take(servers, timeout)
-        self.line.ask(name, _FAMILIES[family], self._take)
+        self.stub = stubs(self._loop).take(servers, timeout)
+        self.stub.ask(name, _FAMILIES[family], self._take)
 
     def _take(self, found: pycares.AddrInfoResult | None, status: int | None) -> None:
         addresses = [] if found is None else [node.addr[0].decode() for node in found.nodes]
@@ -150,7 +150,7 @@ class _Lookup:
         if lookups.get(self._key) is self:
             del lookups[self._key]
         served = self.answer.done() and bool(self.answer.result()[1])
-        lines(self._loop).give_back(self.line, good=served)
+        stubs(self._loop).give_back(self.stub, good=served)
         self._settle(ares.ARES_ECANCELLED, ())
 
 
