@@ -8,8 +8,10 @@ collection with ten thousand checks holds the loop for 13 to 68 ms, and finds no
   are freed by their reference counts all the same;
 * young objects are collected as usual, in portions that take a few milliseconds at most: plugins and libraries do
   make cycles;
-* old ones are collected when clearly more is held than after the last time. Where it is not, no cycle that matters is
-  left. What counts is what is held now: its peak would have to grow further each time.
+* old ones are collected when clearly more is held than after the last time, at two looks in a row: a page of metrics
+  is gone by the second. Where it is not, no cycle that matters is left. What counts is what is held now: its peak would
+  have to grow further each time;
+* the first time is the exception: what the first runs of all checks leave is no waste, and is frozen too.
 """
 
 from __future__ import annotations
@@ -102,18 +104,30 @@ class OldObjects:
     def __init__(self) -> None:
         self._due = monotonic() + EVERY
         self._load = Load.now()
+        self._grew = False
+        self._is_first = True
 
     def tick(self) -> None:
-        """Collect if more is held than there was after the last time."""
+        """Collect if more is held than there was after the last time, and has been since the last look."""
         if monotonic() < self._due:
             return
         self._due = monotonic() + EVERY
         load = Load.now()
         self._load = self._load.least(load)
-        if not load.has_grown(self._load):
+        grew, self._grew = self._grew, load.has_grown(self._load)
+        if not (grew and self._grew):
             return
-        began = perf_counter()
-        found = gc.collect()
-        return_memory()
+        self._grew = False
+        if self._is_first:
+            self._is_first = False
+            keep()
+        else:
+            _collect()
         self._load = Load.now()
-        log.debug("old objects collected", found=found, seconds=round(perf_counter() - began, 4))
+
+
+def _collect() -> None:
+    began = perf_counter()
+    found = gc.collect()
+    return_memory()
+    log.debug("old objects collected", found=found, seconds=round(perf_counter() - began, 4))
