@@ -1,7 +1,7 @@
 # Each target works in one command from a fresh clone, on Debian with Python 3.11 and make.
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test soak bench bench-soak bench-pure check fix lock image clean
+.PHONY: help run test mutants stories soak bench bench-soak bench-pure check fix lock image clean
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
@@ -18,6 +18,12 @@ run: $(READY)  ## show the whole story in a minute: a shop breaks, the mail arri
 
 test: $(READY)  ## run the tests; ARGS="tests/test_line.py -k name" runs some of them
 	@$(BIN)/pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
+
+mutants: $(READY)  ## make mistakes in the rules, one at a time in copies of the tree: tests must notice each; ARGS="flapping" tries some
+	@$(BIN)/python -m heartbeat.testing.mutants --workers $(WORKERS) $(ARGS)
+
+stories: $(READY)  ## write anew what simulations show in tests/stories; read what changed before it is committed
+	@$(BIN)/python -m heartbeat.testing.stories
 
 soak: $(READY)  ## kill the daemon 200 times while receivers misbehave, about 5 minutes; KILLS, DAEMONS, SEED change it
 	@$(BIN)/python -m heartbeat.testing.soak

@@ -75,14 +75,17 @@ def _is_server(value: str) -> str:
     return value
 
 
+Listed = str | tuple[str, ...]
+
+
 class Answers(BaseModel):
     """What the records should be. Everything that is given must hold."""
 
     model_config = MODEL
-    equals: Annotated[tuple[str, ...] | None, BeforeValidator(_listed)] = Field(
+    equals: Annotated[tuple[str, ...] | None, BeforeValidator(_listed, json_schema_input_type=Listed | None)] = Field(
         None, description="exactly these records, in any order; the same as writing the list bare"
     )
-    contains: Annotated[tuple[str, ...], BeforeValidator(_listed)] = Field(
+    contains: Annotated[tuple[str, ...], BeforeValidator(_listed, json_schema_input_type=Listed)] = Field(
         (), description="these records must be among the answers"
     )
     matches: Annotated[str, AfterValidator(_is_pattern)] | None = Field(
@@ -96,8 +99,8 @@ class DnsExpect(BaseModel):
 
     model_config = MODEL
     rcode: Annotated[str, AfterValidator(_is_rcode)] = Field("NOERROR", description="the response code")
-    answers: Annotated[Answers | None, BeforeValidator(_tagged)] = Field(
-        None, description="the records of the asked type; if left out, with NOERROR there must be one at least"
+    answers: Annotated[Answers | None, BeforeValidator(_tagged, json_schema_input_type=Answers | Listed | None)] = (
+        Field(None, description="the records of the asked type; if left out, with NOERROR there must be one at least")
     )
     authoritative: bool | None = Field(None, description="whether the server must (not) answer with authority")
 

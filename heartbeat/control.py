@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import socket
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
@@ -16,12 +16,27 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from heartbeat.web.body import BadBody, read_json
 from heartbeat.web.serve import BACKLOG, ListenError, serving
 
 LONGEST_PATH = 107
 """Bytes that Linux takes for the path of a unix socket (unix(7): 108 with the closing zero)."""
 PATIENCE = 120.0
 """Seconds that a command waits for its answer: a run takes as long as the check's timeout."""
+
+
+ORDERS = {
+    "silence": "/silences",
+    "end_silence": "/silences/{name:path}/end",
+    "maintain": "/maintenance",
+    "end_maintenance": "/maintenance/{name:path}/end",
+    "acknowledge": "/acknowledgements/{name:path}",
+    "disable": "/checks/{name:path}/disable",
+    "enable": "/checks/{name:path}/enable",
+    "start_deployment": "/deployments",
+    "finish_deployment": "/deployments/{name:path}/finish",
+}
+"""What people can ask for while the daemon runs, and where."""
 
 
 class Refused(Exception):  # noqa: N818 - it is the daemon's answer, not a mistake of ours
@@ -44,6 +59,10 @@ class Unreachable(Exception):  # noqa: N818 - the word of the domain
     """No daemon answers on the socket; the sentence says what to look at."""
 
 
+class NoDaemon(Unreachable):
+    """Nobody listens on the socket."""
+
+
 class Controls(Protocol):
     """What the daemon can be asked to do. Each raises ``Refused``; what they return must be fit for JSON."""
 
@@ -56,14 +75,23 @@ class Controls(Protocol):
     async def replay(self, delivery: str) -> str:
         """Send a delivery again that was given up or acknowledged; return one sentence on what happens now."""
 
+    async def test_alert(self, receiver: str, body: object) -> Mapping[str, Any]:
+        """Send a test alert to a receiver, and return what was answered; ``body`` says of which check, and how long."""
+
+    async def order(self, word: str, name: str, body: object) -> Mapping[str, Any]:
+        """Do what somebody asks for: one of ``ORDERS``, about what ``name`` names; ``body`` says who, why and how."""
+
+    async def quiet(self, *, everything: bool) -> Mapping[str, Any]:
+        """Return what keeps messages back; ``everything`` has what has ended, too."""
+
     def status(self) -> Mapping[str, Any]:
         """Return how things stand."""
 
 
 def create_control_app(controls: Controls) -> Starlette:
-    """Return the app: POST /reload, POST /checks/NAME/run, POST /deliveries/ID/replay, GET /status.
+    """Return the app: POST /reload, POST /checks/NAME/run, POST /deliveries/ID/replay, GET /status, GET /quiet.
 
-    Errors are ``{"error", "problems"}``.
+    And POST for each of ``ORDERS``, with a JSON body. Errors are ``{"error", "problems"}``.
     """
 
     async def reload(_: Request) -> Response:
@@ -74,6 +102,19 @@ def create_control_app(controls: Controls) -> Starlette:
 
     async def replay(request: Request) -> Response:
         return JSONResponse({"message": await controls.replay(request.path_params["id"])})
+
+    async def test_alert(request: Request) -> Response:
+        return JSONResponse(dict(await controls.test_alert(request.path_params["name"], await _read(request))))
+
+    def ordering(word: str) -> Callable[[Request], Awaitable[Response]]:
+        async def order(request: Request) -> Response:
+            body = await _read(request)
+            return JSONResponse(dict(await controls.order(word, request.path_params.get("name", ""), body)))
+
+        return order
+
+    async def quiet(request: Request) -> Response:
+        return JSONResponse(dict(await controls.quiet(everything="all" in request.query_params)))
 
     async def status(_: Request) -> Response:
         return JSONResponse(dict(controls.status()))
@@ -86,9 +127,20 @@ def create_control_app(controls: Controls) -> Starlette:
         Route("/reload", reload, methods=["POST"]),
         Route("/checks/{name:path}/run", run_now, methods=["POST"]),
         Route("/deliveries/{id:path}/replay", replay, methods=["POST"]),
+        Route("/receivers/{name:path}/test", test_alert, methods=["POST"]),
+        *(Route(path, ordering(word), methods=["POST"]) for word, path in ORDERS.items()),
+        Route("/quiet", quiet),
         Route("/status", status),
     ]
     return Starlette(routes=routes, exception_handlers={Refused: refuse})
+
+
+async def _read(request: Request) -> object:
+    """Return the JSON of a request's body, however it is sent. Raises ``Refused``."""
+    try:
+        return await read_json(request)
+    except BadBody as error:
+        raise Refused(error.sentence, status=error.status) from None
 
 
 @asynccontextmanager
@@ -151,13 +203,16 @@ def _clear_the_way(path: Path) -> None:
     raise ListenError(f"cannot listen on {path}: another daemon does; stop it, or change control")
 
 
-def call(path: Path, method: str, route: str, *, timeout: float = PATIENCE) -> tuple[int, dict[str, Any]]:
+def call(
+    path: Path, method: str, route: str, body: Mapping[str, Any] | None = None, *, timeout: float = PATIENCE
+) -> tuple[int, dict[str, Any]]:
     """Ask the daemon that listens on ``path``; return the status and the answer. Raises ``Unreachable``."""
+    sent = None if body is None else json.dumps(body).encode()
     connection = HTTPConnection("heartbeat", timeout=timeout)
     try:
         connection.sock = _connect(path)
         connection.sock.settimeout(timeout)
-        connection.request(method, route)
+        connection.request(method, route, sent, {} if sent is None else {"Content-Type": "application/json"})
         answer = connection.getresponse()
         return answer.status, _object(answer.read())
     except TimeoutError as error:
@@ -178,7 +233,7 @@ def _connect(path: Path) -> socket.socket:
         raise Unreachable(f"you may not use {path}: run this as the user of the daemon, or as root") from error
     except OSError as error:
         door.close()
-        raise Unreachable(f"no daemon listens on {path}; is it running, with this configuration?") from error
+        raise NoDaemon(f"no daemon listens on {path}; is it running, with this configuration?") from error
     return door
 
 

@@ -10,40 +10,38 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from time import monotonic
-from typing import Any
 
 import structlog
 
 from heartbeat import http
-from heartbeat.channels import Channel
+from heartbeat.assembly import Setting, assemble
 from heartbeat.clock import Clock
 from heartbeat.collection import OldObjects, no_collection, settle
+from heartbeat.commands import Commands
 from heartbeat.config import Config
 from heartbeat.config.model import FALLBACK, CheckConfig
-from heartbeat.control import Refused, serving_controls
+from heartbeat.control import serving_controls
 from heartbeat.core.model import Address
+from heartbeat.core.policy import Routes
 from heartbeat.deadman import DeadMan, find_overdue, find_reasons
-from heartbeat.dispatch import Dispatch
+from heartbeat.deploying import Deploying
 from heartbeat.drill import Drills
 from heartbeat.lag import LagMeter
-from heartbeat.line import Line
 from heartbeat.log import configure
 from heartbeat.metrics.instruments import Backlog, Instruments
-from heartbeat.outbox import Outbox
-from heartbeat.pool import Pool
+from heartbeat.orders import Orders
 from heartbeat.quarantine import Quarantine
 from heartbeat.reassert import reasserting
 from heartbeat.reload import Reloader
 from heartbeat.roster import Changes, Roster
-from heartbeat.runner import Workshop
+from heartbeat.saving import Saving
 from heartbeat.scheduler import Scheduler
-from heartbeat.state import State
-from heartbeat.store import Store, StoreFailed
+from heartbeat.store import Store
 from heartbeat.ticker import Ticker
+from heartbeat.upkeep import Upkeep
 from heartbeat.vitals import Vitals, self_checks
 from heartbeat.watchdog import Watchdog, end_forks, guard_exit
 from heartbeat.web.app import View, create_app
-from heartbeat.web.checks import describe
 from heartbeat.web.serve import open_port, serving
 
 log = structlog.get_logger()
@@ -58,7 +56,6 @@ class Daemon:
     def __init__(self, paths: Sequence[Path], config: Config) -> None:
         self.paths = tuple(paths)
         self.config = config
-        self.state = State()
         self.clock = Clock()
         self.lag = LagMeter()
         self.instruments = Instruments()
@@ -80,9 +77,9 @@ class Daemon:
         """Return the text without the secrets of the configuration in use."""
         return self.config.redactor(text)
 
-    def ways_out(self, check: CheckConfig) -> tuple[Address, ...]:
-        """Return who is told about a check."""
-        return tuple(way for receiver in check.notify for way in _ways_to(self.config, receiver))
+    def ways_out(self, receivers: tuple[str, ...]) -> tuple[Address, ...]:
+        """Return the ways out of receivers."""
+        return self.config.ways_out(receivers)
 
     # --- start and stop ------------------------------------------------------------------------------------------
 
@@ -102,49 +99,53 @@ class Daemon:
         stack.callback(http.close)
         past = await self.store.load()
         self._assemble()
+        await self.upkeep.recall(config.checks)
+        await self.deploying.recall()
         await self.roster.take_over(self._all_checks(config).values(), past, config.self_notify)
+        self.saving.start()
+        self.surroundings.storms.recall(self.clock.now())
+        await self.upkeep.enforce()
         await self.drills.recall()
         await self.outbox.start(past.pending)
         await stack.enter_async_context(reasserting(self))
-        address = await stack.enter_async_context(serving(create_app(self._view()), listener))
-        await stack.enter_async_context(serving_controls(self, config.control))
+        commands = self._commands()
+        address = await stack.enter_async_context(serving(create_app(self._view(commands)), listener))
+        await stack.enter_async_context(serving_controls(commands, config.control))
         settle()
         self.scheduler.start()
         self.ticker.start()
+        self.dispatch.resume()
         self._take_signals(loop)
         self.not_ready = ""
         log.info("serving", metrics=f"http://{address}/metrics", checks=len(config.checks), store=str(config.store))
 
     def _assemble(self) -> None:
         config = self.config
-        self.outbox = Outbox(
-            settle=self.store.settle,
-            find=self.store.find,
-            channels=_channels(config),
-            fallback=_ways_to(config, FALLBACK),
-            clock=self.clock.now,
-            redact=self.redact,
-            observe=self.instruments.count_notification,
-        )
-        workshop = Workshop(Pool(), self.lag, self.redact)
-        self.line = Line(self.clock, workshop, self.store, self.outbox, self.ways_out, self.state.unwell)
-        self.dispatch = Dispatch(self.line, self.state, self.instruments, config.concurrency)
+        setting = Setting(lambda: self.config, self.store, self.clock, self.lag, self.instruments)
+        self.parts = parts = assemble(setting)
+        self.state, self.line, self.outbox, self.dispatch = parts.state, parts.line, parts.outbox, parts.dispatch
+        self.quiet, self.surroundings = parts.quiet, parts.surroundings
         self.scheduler = Scheduler(self.dispatch.fire)
+        self.scheduler.is_off = self.quiet.is_disabled
+        self.upkeep = Upkeep(self.dispatch, self.scheduler, self.quiet)
+        self.deploying = Deploying(self.dispatch, self.quiet, self.redact)
         self.roster = Roster(self.line, self.state, self.scheduler)
         self.reloader = Reloader(self.paths, config, self.dispatch, self._apply)
-        self.ticker = Ticker(self.dispatch, self.scheduler, self.lag, self._tick)
-        self.old_objects = OldObjects()
+        self.ticker = Ticker(self.dispatch, self.scheduler, self.lag, self._tick, self.surroundings)
+        self.old_objects, self.saving = OldObjects(), Saving(self.dispatch)
         self.drills = Drills(self.dispatch)
         self.drills.adopt(config.drills)
         self.deadman = DeadMan(partial(find_reasons, self.dispatch, self.scheduler), self.clock.now)
-        vitals = Vitals(
-            self.state, self.store, self.outbox, self.dispatch, self.clock.now, lambda: self.reloader.problem
-        )
-        self.own_checks = tuple(self_checks(vitals))
+        self.own_checks = tuple(self_checks(self._vitals()))
         self.instruments.backlogs, self.instruments.store_failures = self._backlogs, self.store.failures
         self.instruments.calls = self.deadman.calls
+        self.instruments.deployments = self.quiet.deployments.latest
         self.instruments.overdue = lambda: len(find_overdue(self.dispatch, self.scheduler))
         self._adopt(config)
+
+    def _vitals(self) -> Vitals:
+        problem, storms = (lambda: self.reloader.problem), self.surroundings.storms
+        return Vitals(self.state, self.store, self.outbox, self.dispatch, self.clock.now, problem, storms)
 
     def _take_signals(self, loop: asyncio.AbstractEventLoop) -> None:
         for stop in (signal.SIGTERM, signal.SIGINT):
@@ -160,6 +161,7 @@ class Daemon:
         self.ticker.stop()
         self.deadman.stop()
         await self.dispatch.drain(self.config.grace)
+        await self.saving.finish(ends - monotonic())
         await self.outbox.drain(max(0.0, ends - monotonic()))
         self.stuck = frozenset(self.line.running)
         log.info("stopped", stuck=sorted(self.stuck) or None)
@@ -167,15 +169,14 @@ class Daemon:
     # --- checks come and go --------------------------------------------------------------------------------------
 
     def _all_checks(self, config: Config) -> dict[str, CheckConfig]:
-        own = (replace(check, notify=config.self_notify) for check in self.own_checks)
+        own = (replace(check, notify=Routes(config.self_notify)) for check in self.own_checks)
         ours = {check.name: check for check in (*own, *self.drills.checks())}
         return {**ours, **config.checks, **self.quarantine.stand_ins(config.checks)}
 
     def _adopt(self, config: Config) -> None:
         """Take over the settings of a configuration; all of it takes effect at once."""
         self.config = config
-        self.line.location, self.line.buckets = config.location, config.duration_buckets
-        self.dispatch.concurrency = config.concurrency
+        self.parts.adopt(config)
         self.store.history = config.history
         self.deadman.adopt(config.watchdog)
         self.quarantine.checks = config.checks
@@ -197,69 +198,50 @@ class Daemon:
         await asyncio.sleep(0)
         await self.roster.withdraw(changes)
         self._adopt(config)
-        self.outbox.reload(_channels(config), _ways_to(config, FALLBACK))
+        self.upkeep.follow(config.checks)
+        self.outbox.reload(config.channels, config.ways_out((FALLBACK,)))
         await self.roster.enlist(changes)
         return changes
 
     def _tick(self) -> None:
         self.deadman.tick()
         self.drills.tick()
+        self.upkeep.tick()
+        self.deploying.tick()
+        self.saving.tick()
         self.old_objects.tick()
         self.reloader.look()
 
     # --- what others ask -----------------------------------------------------------------------------------------
 
-    async def reload(self) -> str:
-        """Load the configuration anew. Raises ``Refused`` with all that is wrong with it."""
-        return await self.reloader.reload()
+    def _commands(self) -> Commands:
+        return Commands(
+            self.dispatch,
+            self.scheduler,
+            self.roster,
+            self.outbox,
+            self.quarantine,
+            self.reloader,
+            self.deadman,
+            Orders(self.upkeep, self.redact),
+            self.deploying,
+            self.surroundings,
+            config=lambda: self.config,
+            unready=lambda: self.not_ready,
+        )
 
-    async def run_now(self, name: str) -> dict[str, Any]:
-        """Run a check out of turn and return how it stands then; one in quarantine gets another chance."""
-        self.reloader.refuse_at_the_end()
-        live = self.state.checks.get(name)
-        if live is None:
-            raise Refused(f"there is no check {name}", status=404)
-        try:
-            if self.quarantine.lift(name):
-                self.roster.change(live, self.config.checks[name])
-        except OSError as error:
-            raise Refused(f"the quarantine of {name} cannot be lifted: {error}; make room beside the store") from None
-        if await self.dispatch.run_now(live) is None:
-            raise Refused(f"{name} is running already")
-        return describe(live, self.scheduler.next_run(name), self.redact)
-
-    async def replay(self, delivery: str) -> str:
-        """Send a delivery once more, under the same id."""
-        self.reloader.refuse_at_the_end()
-        try:
-            again = await self.outbox.replay(delivery)
-        except (LookupError, StoreFailed) as error:
-            raise Refused(self.redact(str(error))) from None
-        return f"{again.event.kind} of {again.event.check} goes out to {again.address.channel} once more"
-
-    def status(self) -> dict[str, Any]:
-        """Return how things stand, in short."""
-        checks = [
-            describe(live, self.scheduler.next_run(name), self.redact) for name, live in self.state.checks.items()
-        ]
-        return {
-            "ready": not self.not_ready,
-            "config_problem": self.reloader.problem,
-            "store_problem": self.store.failing,
-            "watchdog_problem": self.deadman.trouble,
-            "outbox_pending": sum(backlog.pending for backlog in self.outbox.backlogs(self.clock.now())),
-            "checks": checks,
-        }
-
-    def _view(self) -> View:
+    def _view(self, commands: Commands) -> View:
         return View(
             self.state,
             self.instruments,
+            self.surroundings,
             config=lambda: self.config,
             unhealthy=self._why_unhealthy,
             unready=lambda: self.not_ready,
+            now=self.clock.now,
             next_run=self.scheduler.next_run,
             ask=self.store.ask,
+            mark=commands.mark_for,
         )
 
     def _why_unhealthy(self) -> str:
@@ -268,12 +250,3 @@ class Daemon:
 
     def _backlogs(self) -> Iterable[Backlog]:
         return self.outbox.backlogs(self.clock.now())
-
-
-def _channels(config: Config) -> dict[str, Channel]:
-    return {name: channel for receiver in config.receivers.values() for name, channel in receiver.channels.items()}
-
-
-def _ways_to(config: Config, receiver: str) -> tuple[Address, ...]:
-    channels = config.receivers[receiver].channels if receiver in config.receivers else {}
-    return tuple(Address(receiver, name, to) for name, way in channels.items() for to in way.recipients())

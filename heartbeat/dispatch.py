@@ -5,13 +5,16 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Coroutine
 from contextlib import suppress
+from math import inf
 from typing import Any, TypeVar
 
 import structlog
 
 from heartbeat.clock import PAUSE
+from heartbeat.core.advance import needs_recheck
 from heartbeat.core.model import Reason, Verdict
 from heartbeat.core.schedule import Interval, skipped_slots, slot_at
+from heartbeat.core.standing import LOOKS_APART
 from heartbeat.line import Line, record_again, run_slot
 from heartbeat.log import is_verbose
 from heartbeat.metrics.instruments import Instruments
@@ -22,6 +25,9 @@ log = structlog.get_logger()
 
 EARLY = 0.5
 """Seconds that a slot may lie ahead of the steady clock; one further ahead comes from a wall clock that was stepped."""
+
+LOOK = 1
+"""The attempt of a run that another check asks for: as a second look it decides, and is no sample of availability."""
 
 FAREWELL = 1.0
 """Seconds at the end for what the store could not take before."""
@@ -41,6 +47,8 @@ class Dispatch:
         self.overloaded_at: float | None = None
         self.awake_since = 0.0
         """When we last went on after a standstill; that slots before it are late is not our fault."""
+        self.looked: dict[str, float] = {}
+        """When each check was last run because another asked for it, on the steady clock."""
 
     def fire(self, name: str, slot: float) -> None:
         """Start the run of a slot, or count why there is none."""
@@ -64,9 +72,29 @@ class Dispatch:
             return None
         return await asyncio.shield(self._start(live, self.line.clock.now()))
 
+    def look_at(self, name: str) -> None:
+        """Run a check at once, as another wants to know how it is; who still wants to know in a second asks again.
+
+        It runs once however many ask, and leaves half of what may run at once to the slots.
+        """
+        live, steady = self.state.checks.get(name), self.line.clock.steady()
+        if live is None or name in self.line.running or self.line.closing.is_set():
+            return
+        if len(self.line.running) >= max(1, self.concurrency // 2):
+            return
+        if steady >= self.looked.get(name, -inf) + LOOKS_APART:
+            self.looked = {one: at for one, at in self.looked.items() if at + LOOKS_APART > steady} | {name: steady}
+            _ = self._start(live, self.line.clock.now(), LOOK)
+
+    def resume(self) -> None:
+        """Take the second looks for which an earlier life of the daemon ended too soon."""
+        for name, live in self.state.checks.items():
+            if live.verdict and needs_recheck(live.status, live.verdict, live.config.policy):
+                self.look_at(name)
+
     def miss(self, live: Live, reason: Reason, count: int = 1) -> None:
         """Count runs that did not take place."""
-        live.miss(reason, count)
+        live.miss(reason, count, self.line.clock.now())
         self.instruments.missed_runs.labels(reason.value).inc(count)
         if is_verbose():
             log.debug("missed", check=live.config.name, reason=reason, count=count)
@@ -97,10 +125,10 @@ class Dispatch:
             async with asyncio.timeout(FAREWELL):
                 await record_again(self.line)
 
-    def _start(self, live: Live, slot: float) -> asyncio.Task[Verdict]:
+    def _start(self, live: Live, slot: float, attempt: int = 0) -> asyncio.Task[Verdict]:
         name = live.config.name
         self.line.running.add(name)  # at once: at this very moment others may be due, or ask for the same
-        return self._hold(run_slot(self.line, live, slot), name)
+        return self._hold(run_slot(self.line, live, slot, attempt), name)
 
     def _hold(self, work: Coroutine[Any, Any, T], name: str) -> asyncio.Task[T]:
         task = asyncio.get_running_loop().create_task(work, name=f"line {name}")

@@ -14,12 +14,13 @@ from functools import partial
 from heartbeat.check import Check, CheckFailed
 from heartbeat.config.model import CheckConfig, Drill
 from heartbeat.core.model import Delivery, DeliveryState, Event, Kind, Reason, Severity, derive_id
-from heartbeat.core.policy import Latch, Policy
+from heartbeat.core.policy import Latch, Policy, Routes
 from heartbeat.core.schedule import Interval
+from heartbeat.core.status import FRESH
 from heartbeat.core.times import readable
 from heartbeat.core.units import format_duration
 from heartbeat.dispatch import Dispatch
-from heartbeat.line import tell
+from heartbeat.line import address, tell
 from heartbeat.probe import Probe
 from heartbeat.state import Live
 from heartbeat.store import Entry, StoreFailed, ledger
@@ -135,8 +136,10 @@ class Drills:
     async def send(self, course: Course, at: float) -> None:
         """Record and tell a drill, as the line does with any event."""
         course.last = make_event(course.drill, at)
-        told = Live(replace(course.check, notify=(course.drill.receiver,)))
-        await tell(self.dispatch.line, told, Entry(check=course.check.name), (course.last,))
+        line, check = self.dispatch.line, course.check
+        told = Live(replace(check, notify=Routes((course.drill.receiver,))))
+        _, entry = address(line, told, FRESH, Entry(check=check.name), (course.last,))
+        await tell(line, entry)
 
     async def look(self, course: Course) -> str:
         """Return what is wrong with the latest drill that is decided. What the store cannot say stays as it was."""
@@ -187,7 +190,7 @@ def _check(name: str, drill: Drill, look: Callable[[Probe], Awaitable[None]]) ->
         async def run(self, probe: Probe) -> None:
             await look(probe)
 
-    policy = Policy(Latch(), Latch(), remind=REMIND, interval=EVERY)
+    policy = Policy(broken=Latch(), remind=REMIND, flapping=None, missed=None, interval=EVERY)
     return CheckConfig(
-        name, "heartbeat.drill", DrillCheck(), name, Interval(EVERY), TIMEOUT, policy, notify=drill.alert
+        name, "heartbeat.drill", DrillCheck(), name, Interval(EVERY), TIMEOUT, policy, notify=Routes(drill.alert)
     )

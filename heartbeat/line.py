@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from os import urandom
@@ -17,10 +17,24 @@ import structlog
 
 from heartbeat.clock import Clock
 from heartbeat.config.model import CheckConfig
-from heartbeat.core.advance import Removal, Tick, advance, is_steady, needs_recheck
-from heartbeat.core.decide import decide
-from heartbeat.core.limits import judge
-from heartbeat.core.model import Address, DeliveryState, Event, Kind, Result, Run, Verdict
+from heartbeat.core.advance import Other, Removal, Taken, advance, is_steady, needs_recheck
+from heartbeat.core.decide import NONE, Objections, decide, find_released
+from heartbeat.core.judge import judge
+from heartbeat.core.model import (
+    NOTHING,
+    OPENING,
+    Address,
+    Delivery,
+    DeliveryState,
+    Event,
+    Kind,
+    Reason,
+    Result,
+    Run,
+    Severity,
+    Verdict,
+)
+from heartbeat.core.passing import Tick, pass_time
 from heartbeat.core.status import Status
 from heartbeat.crash import crash_point
 from heartbeat.log import is_verbose
@@ -31,9 +45,11 @@ from heartbeat.store import Entry, Store, StoreFailed
 
 log = structlog.get_logger()
 
+HELD_AT_MOST = 20
+"""How many checks are named that another one holds back; the others are counted."""
 UNRECORDED_AT_MOST = 1000
 """How many entries wait in memory for a store that is back; beyond it the oldest are given up."""
-BAD_NEWS = frozenset({Kind.RAISED, Kind.REMINDER, Kind.CHECK_BROKEN})
+BAD_NEWS = frozenset({*OPENING.values(), Kind.REMINDER, Kind.ESCALATED})
 
 
 @dataclass(slots=True)
@@ -44,9 +60,22 @@ class Line:
     workshop: Workshop
     store: Store
     outbox: Outbox
-    ways_out: Callable[[CheckConfig], tuple[Address, ...]]
+    ways_out: Callable[[tuple[str, ...]], tuple[Address, ...]]
+    """The ways out of receivers, by name."""
     unwell: Callable[[], tuple[str, ...]] = tuple
     """Names of what is not well at the moment, the worst first."""
+    against: Callable[[Live, float], Objections] = lambda _live, _now: NONE
+    """What stands against telling of a check at a time."""
+    look_at_parents: Callable[[Live], None] = lambda _live: None
+    """Runs the checks that a check depends on at once, if nobody did so since it went bad."""
+    held_back: Callable[[str], tuple[str, ...]] = lambda _name: ()
+    """Names of the checks that nobody is told of while a check fails."""
+    perform: Callable[[Line, Live, Run], Awaitable[Result]] = lambda line, live, run: perform(line, live, run)  # noqa: PLW0108 - it stands further down
+    """Makes a run. A simulation makes up what it found."""
+    pause: Callable[[Line, float], Awaitable[None]] = lambda line, seconds: pause(line, seconds)  # noqa: PLW0108 - so does this
+    """Waits some seconds before a second look."""
+    deployed: Callable[[CheckConfig, float], Mapping[str, Any]] = lambda _check, _since: NOTHING
+    """What messages say of the deployment after which the trouble of a check began, if there was one."""
     location: str = ""
     buckets: tuple[float, ...] = ()
     running: set[str] = field(default_factory=set)
@@ -61,20 +90,26 @@ async def run_slot(line: Line, live: Live, slot: float, attempt: int = 0) -> Ver
     config = live.config
     run = Run(f"run_{urandom(8).hex()}", config.name, slot, attempt, line.clock.now(), config.timeout)
     structlog.contextvars.bind_contextvars(run=run.id)  # for good: each run has a task, and so a context, of its own
-    result = await perform(line, live, run)
-    before = live.status
-    verdict = judge(run, result, config.limits, line.clock.now())
+    result = await line.perform(line, live, run)
+    before, outdated = live.status, live.retired or live.config is not config
+    windows = None if outdated else live.windows
+    verdict = judge(run, result, config.limits, line.clock.now(), before.held, windows)
     status, events = advance(before, verdict, config.policy, verdict.at)
-    outdated = live.retired or live.config is not config
     if outdated:  # changed while it ran: recorded, but decides nothing any more
         status, events = before, ()
+    entry = Entry(run, result, verdict, steady_at=line.clock.steady())
+    if events:
+        status, entry = address(line, live, status, entry, events)
     live.observe(verdict, result, status, line.buckets)
     if is_verbose():
         log_run(verdict, result)
-    news = None if outdated else changed(before, status, verdict)
-    await tell(line, live, Entry(run, result, verdict, news, steady_at=line.clock.steady()), events)
+    if not outdated and not is_steady(before, status, verdict):  # a restart would need to know it
+        entry = replace(entry, status=status)
+    if verdict.severity is Severity.FAIL or verdict.reason is Reason.NETWORK:
+        line.look_at_parents(live)
+    await tell(line, entry)
     if not outdated and needs_recheck(status, verdict, config.policy):
-        await pause(line, config.policy.recheck or 0.0)
+        await line.pause(line, config.policy.recheck or 0.0)
         if may_recheck(line, live, config, run):
             return await run_slot(line, live, slot, attempt + 1)
     return verdict
@@ -105,31 +140,40 @@ def may_recheck(line: Line, live: Live, config: CheckConfig, run: Run) -> bool:
     return as_it_was and live.run is run and config.name not in line.running and not line.closing.is_set()
 
 
-async def take_tick(line: Line, live: Live) -> None:
-    """Let time pass for a check: reminders that are due go out."""
-    await _take(line, live, Tick(live.config.name))
-
-
-async def take_removal(line: Line, live: Live) -> None:
-    """Withdraw what is open of a check that was taken out of the configuration."""
-    live.retired = True
-    await _take(line, live, Removal(live.config.name))
-
-
-async def _take(line: Line, live: Live, change: Tick | Removal) -> None:
-    live.status, events = advance(live.status, change, live.config.policy, line.clock.now())
+async def take(line: Line, live: Live, change: Other) -> None:
+    """Let something else than a run change a check: the passing of time, an absence, a person, its removal."""
+    if live.retired or change.check != live.config.name:  # it was decided on before the check was let go, or renamed
+        return
+    if isinstance(change, Removal):
+        live.retired = True
+    status, events = advance(live.status, change, live.config.policy, line.clock.now())
+    entry = Entry(check=live.config.name, steady_at=line.clock.steady())
     if events:
-        entry = Entry(status=live.status, check=live.config.name, steady_at=line.clock.steady())
-        await tell(line, live, entry, events)
+        status, entry = address(line, live, status, entry, events)
+    is_new, live.status = status != live.status, status
+    if events or (is_new and isinstance(change, Taken)):
+        await tell(line, replace(entry, status=status))
 
 
-async def tell(line: Line, live: Live, entry: Entry, events: tuple[Event, ...]) -> None:
+def tick_of(line: Line, live: Live, now: float) -> Tick | None:
+    """Return the passing of time, if it has something to do for a check."""
+    status, policy = live.status, live.config.policy
+    if status.wake_at is None or status.wake_at > now:
+        return None
+
+    def reaches(kind: Kind, severity: Severity) -> bool:
+        return bool(line.ways_out(live.config.notify.named(kind, severity)))
+
+    released = find_released(status, line.against(live, now), policy, now, reaches)
+    tick = Tick(live.config.name, released)
+    return tick if pass_time(status, tick, policy, now)[1] else None
+
+
+async def tell(line: Line, entry: Entry) -> None:
     """Record what happened together with whom to tell, and tell them once that is safe on disk.
 
     Where the store fails the messages go out all the same, and say so; they are recorded when it is back.
     """
-    if events:
-        entry = address(line, live, entry, events)
     committed = line.store.write(entry)
     if committed is None:
         return
@@ -142,21 +186,35 @@ async def tell(line: Line, live: Live, entry: Entry, events: tuple[Event, ...]) 
             line.unrecorded.append(entry)
         line.outbox.accept(pending, volatile=True)
     else:
-        if events:
+        if entry.events:
             crash_point("after_commit")
         line.outbox.accept(pending)
     for event in entry.events:  # only now: what the log says was raised survives a crash
         log_event(event)
 
 
-def address(line: Line, live: Live, entry: Entry, events: tuple[Event, ...]) -> Entry:
-    """Return the entry with what is told, and to whom; or why to nobody."""
-    context = describe(live.config, line.location, line.unwell())
-    told = tuple(replace(event, result=entry.result, context=context) for event in events)
-    ways_out = line.ways_out(live.config)
-    deliveries = line.outbox.assign(delivery for event in told for delivery in decide(event, ways_out, event.at))
+def address(line: Line, live: Live, status: Status, entry: Entry, events: tuple[Event, ...]) -> tuple[Status, Entry]:
+    """Return the entry with what is told, and to whom, or why to nobody; and the status that knows it."""
+    config, against = live.config, line.against(live, events[0].at)
+    context = describe(config, line.location, line.unwell())
+    if status.fail and (held := line.held_back(config.name)):
+        context |= {"holds_back": list(held[:HELD_AT_MOST]), "holds_back_more": len(held[HELD_AT_MOST:])}
+    told = tuple(
+        replace(
+            event,
+            result=entry.result,
+            context={**context, "policy": rule_of(config, event), **line.deployed(config, event.since)},
+        )
+        for event in events
+    )
+    deliveries: list[Delivery] = []
+    for event in told:
+        ways_out = line.ways_out(config.notify.receivers(event))
+        status, decided = decide(status, event, against, ways_out, config.policy)
+        deliveries += decided
+    assigned = line.outbox.assign(deliveries)
     crash_point("after_assign")
-    return replace(entry, events=told, deliveries=deliveries)
+    return status, replace(entry, events=told, deliveries=assigned)
 
 
 async def record_again(line: Line) -> None:
@@ -175,11 +233,6 @@ async def record_again(line: Line) -> None:
             line.unrecorded.append(entry)
 
 
-def changed(before: Status, after: Status, verdict: Verdict) -> Status | None:
-    """Return the status where a restart would need to know it."""
-    return None if is_steady(before, after, verdict) else after
-
-
 def release(line: Line, live: Live, leftover: asyncio.Future[Any] | None) -> None:
     """Let the next slot come: now, or when what is left of the plugin has ended; by then it may have a new name."""
     if leftover is None:
@@ -190,15 +243,20 @@ def release(line: Line, live: Live, leftover: asyncio.Future[Any] | None) -> Non
 
 def describe(config: CheckConfig, location: str, unwell: tuple[str, ...] = ()) -> dict[str, Any]:
     """Return what messages say about the check itself, and what else is not well."""
-    latch = config.policy.latch
     return {
         "type": config.type,
         "labels": dict(config.labels),
         "runbook": config.runbook,
         "location": location,
-        "policy": f"{latch.raise_} of {latch.window}" if latch.window > 1 else "",
         "also_failing": [name for name in unwell if name != config.name],
     }
+
+
+def rule_of(config: CheckConfig, event: Event) -> str:
+    """Return by which rule the severity of an event was raised, where more than one run was asked for."""
+    policy = config.policy
+    latch = policy.fail if Severity.FAIL in (event.severity, event.was) else policy.warn
+    return f"{latch.raise_} of {latch.window}" if latch.window > 1 else ""
 
 
 def log_run(verdict: Verdict, result: Result) -> None:

@@ -8,7 +8,7 @@ waits for none: a round that fails is counted, and the next one tells the same.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterator, Collection, Iterable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from itertools import islice
@@ -18,14 +18,15 @@ from typing import Protocol
 import structlog
 
 from heartbeat.channels import Rendered
-from heartbeat.channels.alertmanager import FAILURES, Alert, Alertmanager, is_about_check, write
+from heartbeat.channels.alertmanager import FAILURES, Alert, Alertmanager, write
 from heartbeat.channels.attempt import attempt
 from heartbeat.clock import Clock
 from heartbeat.config import Config
-from heartbeat.config.model import CheckConfig
 from heartbeat.core.batch import Batch
-from heartbeat.core.model import Address, Event, Kind, Severity
-from heartbeat.core.status import Incident
+from heartbeat.core.incidents import describe_flapping, standing
+from heartbeat.core.model import OPENING, Address, Event, Severity, Track
+from heartbeat.core.sentences import track_of
+from heartbeat.core.status import Incident, has_incident, incidents
 from heartbeat.line import describe
 from heartbeat.metrics.instruments import REASSERTION_OUTCOMES, Instruments
 from heartbeat.state import Live, State
@@ -50,61 +51,68 @@ class Host(Protocol):
     store: Store
     instruments: Instruments
 
-    def ways_out(self, check: CheckConfig) -> tuple[Address, ...]:
-        """Return who is told about a check."""
+    def ways_out(self, receivers: tuple[str, ...]) -> tuple[Address, ...]:
+        """Return the ways out of receivers."""
 
     def redact(self, text: str) -> str:
         """Return a text without secrets."""
 
 
 def alerts_of(
-    channel: Alertmanager, checks: Iterable[Live], over: Iterable[Event], *, location: str, now: float
+    channel: Alertmanager, checks: Iterable[tuple[Live, Iterable[Event]]], over: Iterable[Event], *, now: float
 ) -> Iterator[Alert]:
     """Yield what an Alertmanager should hold true. Pure, and lazy, so that a caller may let others run in between.
 
     Args:
         channel: whose alerts they are.
-        checks: those that the channel is told of.
+        checks: each with what is open, as the channel was told of it.
         over: the events by which incidents ended lately, oldest first.
-        location: of the daemon.
         now: seconds since the epoch.
     """
-    ended = {(event.check, is_about_check(event)): event for event in over if event.at > now - RESOLVED_FOR}
-    for live in checks:
+    ended = {(event.check, track_of(event)): event for event in over if event.at > now - RESOLVED_FOR}
+    for live, events in checks:
         stands = FAILURES * max(live.config.policy.interval or 0.0, channel.resend_every)
-        for event in standing(live, location, now):
-            ended.pop((event.check, is_about_check(event)), None)
+        for event in events:
+            ended.pop((event.check, event.track), None)
             yield channel.alert(event, now + stands)
     for event in ended.values():
         yield channel.alert(event, event.at)
 
 
-def standing(live: Live, location: str, now: float) -> Iterator[Event]:
-    """Yield an event for each open incident of a check, as it would be told now."""
+def open_on(live: Live, channel: str, usual: Collection[str], location: str, now: float) -> Iterator[Event]:
+    """Yield an event for each open incident that a channel was told of, as it would be told now.
+
+    What was kept back from it stays so: an alert is as bad as was told. ``usual`` are the channels that are told of the
+    check: an incident of an older release does not know who was.
+    """
+    for track, incident in incidents(live.status):
+        told = {address.channel for address in incident.told} or (() if incident.untold else usual)
+        if channel in told:
+            yield _event(live, track, incident, location, now)
+
+
+def _event(live: Live, track: Track, incident: Incident, location: str, now: float) -> Event:
     status = live.status
-    event = Event(
+    news = standing(status, track, incident, live.config.name)
+    sentence = news.sentence
+    if track is Track.TARGET and status.flapping and not status.severity:  # it is well at the moment
+        sentence = describe_flapping(status, sentence)
+    severity = incident.told_severity or news.severity or (status.severity if track is Track.TARGET else Severity.OK)
+    return Event(
         id="",
-        kind=Kind.RAISED,
+        kind=OPENING[track],
         check=live.config.name,
-        incident="",
-        sequence=0,
+        incident=incident.id,
+        sequence=incident.sequence,
         at=now,
         was=Severity.OK,
-        severity=status.severity,
-        since=now,
-        reason=status.reason,
-        sentence=status.sentence,
+        severity=severity,
+        since=incident.since,
+        reason=news.reason,
+        sentence=sentence,
         context=describe(live.config, location),
+        track=track,
     )
-    if status.incident and status.severity:
-        yield _of(event, status.incident)
-    if status.broken_incident:
-        broken = replace(event, kind=Kind.CHECK_BROKEN, severity=Severity.OK, reason=status.broken_reason)
-        yield _of(replace(broken, sentence=status.broken_sentence), status.broken_incident)
-
-
-def _of(event: Event, incident: Incident) -> Event:
-    return replace(event, incident=incident.id, sequence=incident.sequence, since=incident.since)
 
 
 @asynccontextmanager
@@ -168,9 +176,9 @@ class Rounds:
 
     async def _bodies(self, identity: str, channel: Alertmanager) -> list[bytes]:
         """Return the requests of a round; other work gets its turn between two of them."""
-        host, now = self.host, self.host.clock.now()
+        now = self.host.clock.now()
         over = await self._ended(identity, now)
-        alerts = alerts_of(channel, self._told(identity), over, location=host.config.location, now=now)
+        alerts = alerts_of(channel, self._told(identity, now), over, now=now)
         bodies = []
         while part := list(islice(alerts, ALERTS_AT_ONCE)):
             bodies.append(write(self._redacted(alert) for alert in part))
@@ -187,11 +195,12 @@ class Rounds:
         self._note(identity, "", "")
         return found
 
-    def _told(self, identity: str) -> list[Live]:
-        """Return the checks with an open incident that a channel is told of."""
-        live = self.host.state.checks.values()
-        open_ones = [one for one in live if one.status.incident or one.status.broken_incident]
-        return [one for one in open_ones if any(to.channel == identity for to in self.host.ways_out(one.config))]
+    def _told(self, identity: str, now: float) -> Iterator[tuple[Live, Iterator[Event]]]:
+        """Yield the checks that have something open, each with what a channel was told of it."""
+        host = self.host
+        for live in [one for one in host.state.checks.values() if has_incident(one.status)]:
+            usual = {address.channel for address in host.ways_out(live.config.notify.everyone)}
+            yield live, open_on(live, identity, usual, host.config.location, now)
 
     def _redacted(self, alert: Alert) -> Alert:
         return replace(alert, annotations=tuple((name, self.host.redact(text)) for name, text in alert.annotations))

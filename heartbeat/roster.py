@@ -11,10 +11,13 @@ import structlog
 
 from heartbeat.check import Check, CheckBroken
 from heartbeat.config.model import CheckConfig
-from heartbeat.core.policy import Policy
+from heartbeat.core.advance import Removal
+from heartbeat.core.passing import rearm
+from heartbeat.core.policy import Policy, Routes
 from heartbeat.core.schedule import Interval
 from heartbeat.core.status import FRESH, Status
-from heartbeat.line import Line, take_removal
+from heartbeat.line import Line, take
+from heartbeat.refill import adapt, recall, refill
 from heartbeat.scheduler import Scheduler
 from heartbeat.state import Live, State
 from heartbeat.store import Recorded, Snapshot, StoreFailed
@@ -84,17 +87,19 @@ class Roster:
         """
         for sentence in past.unreadable:
             log.error("not taken over", error=sentence)
-        statuses, inherited = dict(past.statuses), {check.was for check in checks}
+        statuses, inherited, known = dict(past.statuses), {check.was for check in checks}, set[str]()
         for check in checks:
             last = past.last.get(check.name)
             if check.name not in statuses and check.was in statuses:
                 statuses[check.name], last = statuses.pop(check.was), past.last.get(check.was)
                 await self._recorded(self._line.store.rename(check.was, check.name))
+            known |= statuses.keys() & {check.name}
             self._add(check, statuses.pop(check.name, None), last)
         for name, status in statuses.items():
             if name not in inherited:  # a rename that the store could not take: the check goes on under its new name
-                await take_removal(self._line, Live(_gone(name, notify), status))
+                await take(self._line, Live(_gone(name, notify), status), Removal(name))
             await self._recorded(self._line.store.forget(name))
+        await recall(self._line.store, self._state.checks, known, self._line.clock.now())
 
     def compare(self, checks: Mapping[str, CheckConfig]) -> Changes:
         """Return what these checks would change."""
@@ -114,17 +119,21 @@ class Roster:
             self._add(check)
         for done in renamed:
             await self._recorded(done)
+        lives = [self._state.checks[check.name] for check in changes.changed if check.name in self._state.checks]
+        await refill(self._line.store, lives, self._line.clock)
 
     def change(self, live: Live, check: CheckConfig, *, replan: bool = False) -> None:
         """Let a check go on with its status and history under changed settings."""
         replan = replan or live.config.schedule != check.schedule
         live.config = check
+        adapt(live)
+        live.status = rearm(live.status, check.policy)
         if replan:
             self._scheduler.plan(check.name, check.schedule, is_new=False)
 
     async def _withdraw(self, name: str) -> None:
         self._scheduler.drop(name)
-        await take_removal(self._line, self._state.checks.pop(name))
+        await take(self._line, self._state.checks.pop(name), Removal(name))
         await self._recorded(self._line.store.forget(name))
 
     def _rename(self, old: str, new: str) -> asyncio.Future[None]:
@@ -136,7 +145,8 @@ class Roster:
         return self._line.store.rename(old, new)
 
     def _add(self, check: CheckConfig, status: Status | None = None, last: Recorded | None = None) -> None:
-        live = self._state.checks[check.name] = Live(check, status or FRESH)
+        status = rearm(status or FRESH, check.policy)
+        live = self._state.checks[check.name] = Live(check, status)
         if last:
             live.restore(last.run, last.result, last.verdict)
         self._scheduler.plan(check.name, check.schedule, is_new=live.run is None)
@@ -150,7 +160,7 @@ class Roster:
 
 def _gone(name: str, notify: tuple[str, ...]) -> CheckConfig:
     """Return what stands for a check that vanished from the configuration while we were down."""
-    return CheckConfig(name, "", _Gone(), "", Interval(60.0), 1.0, Policy(), notify=notify)
+    return CheckConfig(name, "", _Gone(), "", Interval(60.0), 1.0, Policy(), notify=Routes(notify))
 
 
 class _Gone(Check):

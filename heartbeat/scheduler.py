@@ -76,6 +76,8 @@ class Scheduler:
         self.planned: dict[str, float] = {}
         """When each check was planned, or planned anew: slots before that are not asked for."""
         self.next_run = self._timetable.next_slot
+        self.is_off: Callable[[str], bool] = lambda _: False
+        """Says whether a check is switched off: it has no slots then."""
 
     def start(self) -> None:
         """Begin to fire."""
@@ -88,6 +90,9 @@ class Scheduler:
 
     def plan(self, name: str, schedule: Schedule, *, is_new: bool) -> None:
         """Plan a check, in place of what was planned for it. One that is new runs soon, others on their next slot."""
+        if self.is_off(name):
+            self.drop(name)
+            return
         self._timetable.plan(name, schedule, is_new=is_new)
         self.planned[name] = time()
 

@@ -10,7 +10,10 @@ from types import MappingProxyType
 from heartbeat.config.model import CheckConfig
 from heartbeat.core.model import Outcome, Reason, Result, Run, Severity, Verdict
 from heartbeat.core.status import FRESH, Status, shift
+from heartbeat.core.windows import Plan, Windows, plan_windows
 
+MISSES_AT_MOST = 1000
+"""Missed runs of one stretch that windows take in, the latest: none is so long that more of them matter."""
 NO_MISSES: Mapping[Reason, int] = MappingProxyType({})
 
 
@@ -54,6 +57,8 @@ class Live:
     last_success: float | None = None
     runs: Counts = field(default_factory=Counts)
     missed: Mapping[Reason, int] = field(default_factory=lambda: NO_MISSES)
+    recovered: int = 0
+    """How often a second look found all well before anything was raised."""
     buckets: list[int] = field(default_factory=list)
     """Runs per duration bucket, not cumulated; the last one is beyond the largest bound."""
     bounds: tuple[float, ...] | None = None
@@ -61,6 +66,12 @@ class Live:
     duration_sum: float = 0.0
     retired: bool = False
     """Taken out of the configuration: a run that is still under way decides nothing any more."""
+    windows: Windows | None = field(init=False)
+    """What its limits and its objective need to remember of the runs; nearly always nothing."""
+
+    def __post_init__(self) -> None:
+        plan = plan_of(self.config)
+        self.windows = Windows(plan) if plan else None
 
     @property
     def severity(self) -> Severity:
@@ -69,6 +80,7 @@ class Live:
 
     def observe(self, verdict: Verdict, result: Result, status: Status, bounds: tuple[float, ...]) -> None:
         """Take in a run: its result, the status after it, and the bucket (upper bounds in seconds) of its duration."""
+        was_bad = self.verdict is not None and self.verdict.severity is not Severity.OK
         self.run, self.result, self.verdict, self.status = verdict.run, result, verdict, status
         self.runs.add(verdict.outcome)
         if self.bounds != bounds:  # the first run, or other buckets after a reload
@@ -79,6 +91,8 @@ class Live:
         if verdict.outcome in (Outcome.OK, Outcome.FAIL):
             self.up = verdict.outcome is Outcome.OK
             self.last_success = verdict.at if self.up else self.last_success
+            if was_bad and verdict.run.attempt and self.up and not (verdict.severity or status.severity):
+                self.recovered += 1
 
     def restore(self, run: Run, result: Result, verdict: Verdict) -> None:
         """Take over the latest run of an earlier life of the daemon: its time tells how old it is."""
@@ -88,16 +102,27 @@ class Live:
             self.up = verdict.outcome is Outcome.OK
             self.last_success = verdict.at if self.up else self.last_success
 
-    def miss(self, reason: Reason, count: int = 1) -> None:
-        """Count runs that could not take place."""
+    def miss(self, reason: Reason, count: int = 1, at: float = 0.0) -> None:
+        """Count runs that could not take place: those of so many slots in a row, of which the latest was ``at``."""
         self.runs.add(Outcome.MISSED, count)
         self.missed = {**self.missed, reason: self.missed.get(reason, 0) + count}
+        if self.windows is not None:
+            interval = self.config.policy.interval or 0.0
+            for before in reversed(range(min(count, MISSES_AT_MOST))):
+                self.windows.take(at - before * interval, Outcome.MISSED, None)
 
     def shift(self, seconds: float) -> None:
         """Move all times, after a step of the wall clock."""
         self.status = shift(self.status, seconds)
         self.last_run = None if self.last_run is None else self.last_run + seconds
         self.last_success = None if self.last_success is None else self.last_success + seconds
+        if self.windows is not None:
+            self.windows.shift(seconds)
+
+
+def plan_of(config: CheckConfig) -> Plan | None:
+    """Return what the limits and the objective of a check need to remember."""
+    return plan_windows(config.limits, config.objective, config.policy.interval)
 
 
 @dataclass(slots=True)

@@ -8,7 +8,7 @@ changed no longer agrees with it, and it is passed over.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import datetime
 from heapq import heapify, heappop, heappush
 from time import time
@@ -119,5 +119,14 @@ class Timetable:
 
 def next_cron_time(cron: Cron, after: float) -> float:
     """Return the first time of a cron expression after a moment, read on the clocks of its zone (DST as in Debian)."""
-    found: datetime = next(CronSim(cron.expression, datetime.fromtimestamp(after, ZoneInfo(cron.timezone))))
-    return found.timestamp()
+    return next(cron_times(cron, after))
+
+
+def cron_times(cron: Cron, after: float) -> Iterator[float]:
+    """Yield the times of a cron expression after a moment.
+
+    In the hour that comes twice cronsim begins with times that are past.
+    """
+    for found in CronSim(cron.expression, datetime.fromtimestamp(after, ZoneInfo(cron.timezone))):
+        if (start := found.timestamp()) > after:
+            yield start

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 from heartbeat.check import Check, CheckFailed
 from heartbeat.config.model import CheckConfig
 from heartbeat.core.limits import show
-from heartbeat.core.model import Outcome, Reason
+from heartbeat.core.model import NOTHING, Outcome, Reason
 from heartbeat.core.policy import Latch, Policy
 from heartbeat.core.schedule import Interval
 from heartbeat.dispatch import Dispatch
@@ -16,6 +16,7 @@ from heartbeat.outbox import Outbox
 from heartbeat.probe import Probe
 from heartbeat.state import State
 from heartbeat.store import Store
+from heartbeat.storms import NETWORK, Storms
 
 EVERY = 10.0
 TIMEOUT = 5.0
@@ -40,6 +41,7 @@ class Vitals:
     dispatch: Dispatch
     now: Callable[[], float]
     config_problem: Callable[[], str]
+    storms: Storms | None = None
 
     def store_problem(self) -> str:
         """Say why results and messages are not being recorded."""
@@ -53,7 +55,9 @@ class Vitals:
         return f"a message has been waiting for {show(age, 's')} to be delivered" if age > STUCK else ""
 
     def network_problem(self) -> str:
-        """Say that runs found no network at all: what they would have tested is unknown."""
+        """Say that most checks fail at once, or that runs found no network at all: what they test is unknown."""
+        if self.storms and (storm := self.storms.problem()):
+            return storm
         cut_off = [
             name
             for name, live in self.state.checks.items()
@@ -62,6 +66,11 @@ class Vitals:
         return (
             f"this machine seems cut off: {len(cut_off)} checks found no network, {cut_off[0]} first" if cut_off else ""
         )
+
+    def network_details(self) -> Mapping[str, str]:
+        """Return what the checks say that make up a storm."""
+        failing = self.storms.details() if self.storms else ""
+        return {"failing": failing} if failing else NOTHING
 
     def scheduler_problem(self) -> str:
         """Say that checks run late or not at all, because this process has too much to do."""
@@ -77,21 +86,25 @@ class Vitals:
 
 def self_checks(vitals: Vitals) -> Iterator[CheckConfig]:
     """Yield the checks ``heartbeat.*``, one for each thing to look at; whom to tell is still to be filled in."""
-    policy = Policy(Latch(), Latch(), remind=REMIND, interval=EVERY)
-    for name, look, reason in (
-        (CONFIG, vitals.config_problem, Reason.MISMATCH),
-        ("heartbeat.store", vitals.store_problem, Reason.ABSENT),
-        ("heartbeat.outbox", vitals.outbox_problem, Reason.ABSENT),
-        ("heartbeat.network", vitals.network_problem, Reason.CONNECT),
-        ("heartbeat.scheduler", vitals.scheduler_problem, Reason.TIMEOUT),
+    policy = Policy(broken=Latch(), remind=REMIND, flapping=None, missed=None, interval=EVERY)
+    for name, check in (
+        (CONFIG, _vital(vitals.config_problem, Reason.MISMATCH)),
+        ("heartbeat.store", _vital(vitals.store_problem, Reason.ABSENT)),
+        ("heartbeat.outbox", _vital(vitals.outbox_problem, Reason.ABSENT)),
+        (NETWORK, _vital(vitals.network_problem, Reason.CONNECT, vitals.network_details)),
+        ("heartbeat.scheduler", _vital(vitals.scheduler_problem, Reason.TIMEOUT)),
     ):
-        yield CheckConfig(name, name, _vital(look, reason), name, Interval(EVERY), TIMEOUT, policy)
+        yield CheckConfig(name, name, check, name, Interval(EVERY), TIMEOUT, policy)
 
 
-def _vital(look: Callable[[], str], reason: Reason) -> Check:
+def _vital(
+    look: Callable[[], str], reason: Reason, details: Callable[[], Mapping[str, str]] = lambda: NOTHING
+) -> Check:
     class Vital(Check):
-        async def run(self, probe: Probe) -> None:  # noqa: ARG002 - the contract of a check
+        async def run(self, probe: Probe) -> None:
             if problem := look():
+                for name, text in details().items():
+                    probe.note(name, text)
                 raise CheckFailed(problem, reason=reason)
 
     return Vital()

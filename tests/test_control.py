@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from heartbeat.control import Refused, Unreachable, call, open_socket, serving_controls
+from heartbeat.control import NoDaemon, Refused, Unreachable, call, open_socket, serving_controls
 from heartbeat.web.serve import ListenError
 
 
@@ -36,6 +36,18 @@ class Fake:
     async def replay(self, delivery: str) -> str:
         self.asked.append(delivery)
         return "it goes out again"
+
+    async def test_alert(self, receiver: str, body: object) -> Mapping[str, Any]:
+        if receiver != "on call":
+            raise Refused(f"there is no receiver {receiver}", status=404)
+        return {"receiver": receiver, "body": body}
+
+    async def order(self, word: str, name: str, body: object) -> Mapping[str, Any]:
+        self.asked.append(word)
+        return {"name": name, "body": body}
+
+    async def quiet(self, *, everything: bool) -> Mapping[str, Any]:
+        return {"everything": everything}
 
     def status(self) -> Mapping[str, Any]:
         return {"checks": 2}
@@ -65,8 +77,8 @@ def is_there(path: Path) -> bool:
     return os.path.lexists(path)
 
 
-async def ask(path: Path, method: str, route: str) -> tuple[int, dict[str, Any]]:
-    return await asyncio.to_thread(call, path, method, route, timeout=10)
+async def ask(path: Path, method: str, route: str, body: Any = None) -> tuple[int, dict[str, Any]]:
+    return await asyncio.to_thread(call, path, method, route, body, timeout=10)
 
 
 async def test_a_reload_is_asked_for_and_answered(daemon: Fake, path: Path) -> None:
@@ -95,6 +107,45 @@ async def test_a_delivery_is_sent_again_by_its_id(daemon: Fake, path: Path) -> N
 
 async def test_the_status_is_told(daemon: Fake, path: Path) -> None:
     assert await ask(path, "GET", "/status") == (200, {"checks": 2})
+
+
+@pytest.mark.parametrize(
+    ("word", "route", "name"),
+    [
+        ("silence", "/silences", ""),
+        ("end_silence", "/silences/sil_1/end", "sil_1"),
+        ("maintain", "/maintenance", ""),
+        ("end_maintenance", "/maintenance/the%20racks/end", "the racks"),
+        ("acknowledge", "/acknowledgements/shop%2Fa", "shop/a"),
+        ("disable", "/checks/shop%2Fa/disable", "shop/a"),
+        ("enable", "/checks/enable/enable", "enable"),
+    ],
+)
+async def test_what_people_ask_for_is_handed_on_with_its_name_and_body(
+    daemon: Fake, path: Path, word: str, route: str, name: str
+) -> None:
+    body = {"by": "alice", "reason": "ü"}
+    assert await ask(path, "POST", route, body) == (200, {"name": name, "body": body})
+    assert daemon.asked == [word]
+    assert await ask(path, "POST", route) == (200, {"name": name, "body": {}})
+    assert (await ask(path, "GET", route))[0] == 405
+
+
+async def test_a_body_that_is_no_json_or_far_too_long_is_refused(daemon: Fake, path: Path) -> None:
+    for sent, code in ((b"{", 400), (b"[" * 50_000, 400), (b"\xff", 400), (b" " * 70_000, 413)):
+        reader, writer = await asyncio.open_unix_connection(path)
+        head = f"POST /silences HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {len(sent)}\r\n\r\n"
+        writer.write(head.encode() + sent)
+        answer = await reader.read()
+        assert answer.startswith(f"HTTP/1.1 {code} ".encode())
+        writer.close()
+        await writer.wait_closed()
+    assert daemon.asked == []
+
+
+async def test_what_is_quiet_is_told_with_what_has_ended_where_that_is_asked_for(daemon: Fake, path: Path) -> None:
+    assert await ask(path, "GET", "/quiet") == (200, {"everything": False})
+    assert await ask(path, "GET", "/quiet?all=1") == (200, {"everything": True})
 
 
 async def test_reading_is_not_changing(daemon: Fake, path: Path) -> None:
@@ -193,3 +244,18 @@ def test_a_socket_of_somebody_else_is_a_clear_message(path: Path, monkeypatch: p
 
     with pytest.raises(Unreachable, match="you may not use"):
         call(path, "GET", "/status")
+
+
+async def test_a_test_alert_is_asked_for_by_receiver(daemon: Fake, path: Path) -> None:
+    asked = {"check": "shop", "wait": 5}
+    assert await ask(path, "POST", "/receivers/on%20call/test", asked) == (
+        200,
+        {"receiver": "on call", "body": asked},
+    )
+    assert (await ask(path, "POST", "/receivers/nobody/test", {}))[0] == 404
+
+
+def test_that_nobody_listens_is_told_apart_from_other_troubles(path: Path) -> None:
+    with pytest.raises(NoDaemon, match="no daemon listens"):
+        call(path, "GET", "/status")
+    assert issubclass(NoDaemon, Unreachable)

@@ -205,6 +205,36 @@ async def test_a_check_can_run_out_of_turn(on: Bench) -> None:
     assert verdict.outcome is Outcome.FAIL
 
 
+async def test_a_look_that_others_ask_for_is_a_second_one_and_not_made_twice_at_a_time(on: Bench) -> None:
+    live = on.enlist(a_check())
+    for seconds, runs in ((0.0, 1), (1.0, 1), (1.0, 2)):
+        on.time.pass_by(seconds)
+        on.dispatch.look_at("shop")
+        on.dispatch.look_at("shop")
+        await finish(on)
+        assert live.runs[Outcome.OK] == runs
+    assert live.run is not None
+    assert live.run.attempt == 1
+
+
+async def test_looks_leave_half_of_what_may_run_at_once_to_the_slots(on: Bench) -> None:
+    gate = Gate()
+    checks = [on.enlist(a_check(name, gate)) for name in ("one", "two")]
+    for live in checks:
+        on.dispatch.look_at(live.config.name)
+    assert on.line.running == {"one"}
+    gate.opened.set()
+    await finish(on)
+
+
+async def test_nobody_looks_at_what_is_gone_or_after_the_end(on: Bench) -> None:
+    on.dispatch.look_at("gone")
+    on.enlist(a_check())
+    on.line.closing.set()
+    on.dispatch.look_at("shop")
+    assert on.dispatch.tasks == set()
+
+
 async def test_a_run_out_of_turn_outlives_whoever_asked_for_it(on: Bench) -> None:
     gate = Gate()
     live = on.enlist(a_check(behave=gate))
@@ -253,7 +283,9 @@ async def test_what_was_not_recorded_gets_a_last_chance_at_the_end(on: Bench) ->
 
 
 async def test_the_end_does_not_wait_for_a_second_look(on: Bench) -> None:
-    live = on.enlist(a_check(behave=down, policy=Policy(Latch(raise_=2, window=2), recheck=60.0)))
+    live = on.enlist(
+        a_check(behave=down, policy=Policy(Latch(raise_=2, window=2), Latch(raise_=2, window=2), recheck=60.0))
+    )
     on.dispatch.fire("shop", slot(on))
     await until(lambda: live.run)
     await asyncio.wait_for(on.dispatch.drain(60.0), 5.0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import shlex
 import subprocess
 import sys
 import tomllib
@@ -29,6 +30,7 @@ SECRETS = {
     "SMTP_PASSWORD": "open-relay",
     "WEBHOOK_SECRET": "whsec_aGVhcnRiZWF0IHRlc3RzLCBubyBzZWNyZXQ=",
     "SHOP_PASSWORD": "open-sesame",
+    "SHOP_TOKEN": "open-sesame",
 }
 
 
@@ -122,7 +124,7 @@ def test_the_test_of_the_guide_passes_as_it_stands(tmp_path: Path) -> None:
     ]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=50, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "2 passed" in done.stdout
+    assert " passed" in done.stdout
 
 
 def test_every_configuration_in_the_documents_loads(
@@ -265,3 +267,17 @@ def test_make_targets_in_the_readme_exist() -> None:
     targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     named = set(re.findall(r"(?:^    |`)make ([a-z]+)", README.read_text(), re.MULTILINE))
     assert {"run", "test"} <= named <= targets
+
+
+def test_simulations_in_the_readme_are_what_they_show(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from heartbeat.cli import main
+
+    found = blocks(README, "console")
+    assert found
+    for block in found:
+        command, _, shown = block.partition("\n")
+        monkeypatch.setattr("sys.argv", shlex.split(command.removeprefix("$ ")))
+        assert main() == 0
+        assert capsys.readouterr().out == shown

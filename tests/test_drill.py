@@ -11,6 +11,7 @@ import pytest
 from heartbeat import CheckFailed, Probe
 from heartbeat.config.model import Drill
 from heartbeat.core.model import Address, Delivery, DeliveryState, Kind
+from heartbeat.core.policy import Routes
 from heartbeat.core.schedule import Cron
 from heartbeat.drill import Drills, judge, make_event
 from heartbeat.store import Entry
@@ -149,7 +150,7 @@ async def test_the_check_tells_the_other_receivers(on: Bench) -> None:
     drills = await start(on)
     (check,) = drills.checks()
 
-    assert (check.name, check.notify) == ("heartbeat.drill.oncall", ("operators",))
+    assert (check.name, check.notify) == ("heartbeat.drill.oncall", Routes(("operators",)))
 
 
 async def fly(on: Bench, drills: Drills) -> None:

@@ -154,7 +154,7 @@ COVERED: dict[str, tuple[str, ...]] = {
     "DST forward/back in a cron schedule": ("test_timetable.py::test_cron_times_are_read_on_the_clocks_of_their_zone",),
     "leap second / NTP slew": ("test_clock.py::test_many_small_steps_add_up_to_one",),
     "CPU starvation": (
-        "core/test_limits.py::test_a_timeout_during_which_we_stood_still_is_distorted",
+        "core/test_judge.py::test_a_timeout_during_which_we_stood_still_is_distorted",
         "test_vitals.py::test_runs_that_start_late_are_told",
     ),
     "1,000 checks at start": ("core/test_schedule.py::test_checks_are_spread_over_the_interval",),
@@ -193,7 +193,7 @@ COVERED: dict[str, tuple[str, ...]] = {
     ),
     # Alert logic
     "threshold check value NaN / missing": (
-        "core/test_limits.py::test_what_was_not_measured_breaks_no_limit",
+        "core/test_judge.py::test_what_was_not_measured_breaks_no_limit",
         "core/test_advance.py::test_only_a_success_clears_a_failure",
         "test_runner.py::test_a_bad_record_makes_the_run_an_error",
     ),
@@ -204,6 +204,30 @@ COVERED: dict[str, tuple[str, ...]] = {
     "reload with an invalid file": (
         f"{ACCEPTANCE}::test_an_invalid_file_leaves_the_old_configuration_running_and_says_so",
     ),
+    # Judging
+    "SIGKILL while flapping": (
+        "core/test_advance.py::test_a_restart_while_it_flaps_changes_nothing",
+        "simulation/test_play.py::test_a_restart_anywhere_changes_no_later_message",
+    ),
+    "fail, ok, fail, ok": (
+        "core/test_flapping.py::test_five_changes_at_the_end_do_not_make_it_flap_and_six_do",
+        "stories/test_stories.py::test_it_goes_as_the_story_says",
+    ),
+    "parent and child fail together": (
+        "core/test_dependencies.py::test_a_child_waits_for_a_look_at_its_parent_but_only_for_so_long",
+        "stories/test_stories.py::test_it_goes_as_the_story_says",
+    ),
+    "dependency cycle": ("config/test_dependencies.py::test_a_circle_is_shown_whole",),
+    "silence ends while still failing": (
+        "acceptance/test_quiet.py::test_a_silence_tells_nobody_is_seen_survives_a_kill_and_tells_at_its_end",
+    ),
+    "maintenance starts during an incident": (
+        "test_orders.py::test_maintenance_during_an_incident_keeps_back_reminders_and_never_the_end",
+    ),
+    "DST forward/back in a maintenance window": (
+        "test_maintenance.py::test_over_a_change_of_the_clocks_it_begins_at_the_time_they_show_and_lasts_its_duration",
+    ),
+    "ack then resolve then fail again": ("test_orders.py::test_what_is_acknowledged_is_not_reminded_of_until_it_ends",),
     # Security
     "canary secrets": ("acceptance/test_secrets.py::test_a_secret_is_seen_by_its_addressee_only",),
     "target redirects to another host": (
@@ -222,14 +246,6 @@ COVERED: dict[str, tuple[str, ...]] = {
 }
 
 LATER: dict[str, int] = {
-    "SIGKILL while flapping": 4,
-    "fail, ok, fail, ok": 4,
-    "parent and child fail together": 4,
-    "dependency cycle": 4,
-    "silence ends while still failing": 4,
-    "maintenance starts during an incident": 4,
-    "DST forward/back in a maintenance window": 4,
-    "ack then resolve then fail again": 4,
     "API without token, wrong token, cross-site POST": 5,
     "OOM-kill of a plugin process": 6,
 }

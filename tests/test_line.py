@@ -10,10 +10,14 @@ from typing import Any
 import pytest
 
 from heartbeat import Probe
+from heartbeat.core.advance import Absence, Removal, Taken
+from heartbeat.core.decide import NONE, Objections
 from heartbeat.core.limits import Bound, Limit
-from heartbeat.core.model import DeliveryState, Kind, Outcome, Result, Run, Severity, Verdict
-from heartbeat.core.policy import Latch, Policy
-from heartbeat.line import Line, record_again, run_slot, take_removal, take_tick
+from heartbeat.core.model import DeliveryState, Kind, Outcome, Result, Run, Severity, Track, Verdict
+from heartbeat.core.passing import Tick
+from heartbeat.core.policy import Latch, Policy, Routes
+from heartbeat.core.status import Acknowledgement, Incident, Status
+from heartbeat.line import Line, record_again, run_slot, take, tick_of
 from heartbeat.state import Live
 from heartbeat.store import Entry, StoreFailed
 from heartbeat.testing.bench import Bench, a_check, bench, broken, down, ok, until
@@ -86,7 +90,7 @@ async def test_what_a_limit_says_is_told_too(on: Bench) -> None:
 
 
 async def test_nobody_to_tell_is_recorded_as_suppressed_with_the_reason(on: Bench) -> None:
-    live = on.enlist(a_check(behave=down, notify=()))
+    live = on.enlist(a_check(behave=down, notify=Routes()))
     await run_slot(on.line, live, now(on))
     (delivery,) = await on.store.deliveries()
     assert delivery.state is DeliveryState.SUPPRESSED
@@ -113,7 +117,7 @@ async def test_a_run_of_a_check_that_was_removed_meanwhile_leaves_no_status_behi
     gate = Gate()
     live = on.enlist(a_check(behave=gate))
     task = await start(on, live, gate)
-    await take_removal(on.line, live)
+    await take(on.line, live, Removal(live.config.name))
     await on.store.forget("shop")
     gate.opened.set()
     await task
@@ -128,7 +132,7 @@ async def test_a_second_look_comes_soon_and_counts_its_attempts(on: Bench) -> No
         attempts.append(len(attempts))
         await down(probe)
 
-    policy = Policy(Latch(raise_=3, window=3), recheck=0.01)
+    policy = Policy(Latch(raise_=3, window=3), Latch(raise_=3, window=3), recheck=0.01)
     live = on.enlist(a_check(behave=body, policy=policy))
     verdict = await run_slot(on.line, live, now(on))
     assert verdict.run.attempt == 2
@@ -143,14 +147,18 @@ async def test_a_second_look_that_finds_all_well_tells_nobody(on: Bench) -> None
     async def body(probe: Probe) -> None:
         await next(found)(probe)
 
-    live = on.enlist(a_check(behave=body, policy=Policy(Latch(raise_=2, window=2), recheck=0.01)))
+    live = on.enlist(
+        a_check(behave=body, policy=Policy(Latch(raise_=2, window=2), Latch(raise_=2, window=2), recheck=0.01))
+    )
     assert (await run_slot(on.line, live, now(on))).outcome is Outcome.OK
     assert on.inbox.texts == []
 
 
 @pytest.mark.parametrize("change", ["removed", "changed", "ran", "stopping"])
 async def test_there_is_no_second_look_where_it_has_lost_its_sense(on: Bench, change: str) -> None:
-    live = on.enlist(a_check(behave=down, policy=Policy(Latch(raise_=2, window=2), recheck=0.2)))
+    live = on.enlist(
+        a_check(behave=down, policy=Policy(Latch(raise_=2, window=2), Latch(raise_=2, window=2), recheck=0.2))
+    )
     task = asyncio.ensure_future(run_slot(on.line, live, now(on)))
     await until(lambda: live.run and not on.line.running)
     if change == "removed":
@@ -246,10 +254,10 @@ async def test_a_tick_reminds_of_what_is_still_open(on: Bench) -> None:
     await run_slot(on.line, live, now(on))
     await on.inbox.wait(1)
     on.time.pass_by(99.0)
-    await take_tick(on.line, live)
+    await take(on.line, live, Tick(live.config.name))
     assert on.inbox.kinds == [Kind.RAISED]
     on.time.pass_by(1.0)
-    await take_tick(on.line, live)
+    await take(on.line, live, Tick(live.config.name))
     await on.inbox.wait(2)
     assert on.inbox.kinds == [Kind.RAISED, Kind.REMINDER]
     assert on.inbox.deliveries[1].event.incident == on.inbox.deliveries[0].event.incident
@@ -258,15 +266,150 @@ async def test_a_tick_reminds_of_what_is_still_open(on: Bench) -> None:
 async def test_a_removal_withdraws_what_is_open(on: Bench) -> None:
     live = on.enlist(a_check(behave=down))
     await run_slot(on.line, live, now(on))
-    await take_removal(on.line, live)
+    await take(on.line, live, Removal(live.config.name))
     await on.inbox.wait(2)
     assert on.inbox.kinds == [Kind.RAISED, Kind.WITHDRAWN]
+
+
+async def test_a_change_that_was_decided_on_before_the_check_went_or_was_renamed_changes_nothing(on: Bench) -> None:
+    absence = Absence("shop", now(on), "it did not run")
+    renamed = on.enlist(a_check("store"))
+    await take(on.line, renamed, absence)
+    live = on.enlist(a_check())
+    await take(on.line, live, Removal("shop"))
+    await take(on.line, live, absence)
+    assert (live.status.absent, renamed.status.absent) == (None, None)
+    assert await on.store.events() == []
+
+
+async def test_what_is_held_survives_a_restart_and_is_told_when_its_time_has_come(on: Bench) -> None:
+    policy = Policy(hold=60.0)
+    live = on.enlist(a_check(behave=down, policy=policy))
+    await run_slot(on.line, live, now(on))
+    (kept,) = await on.store.deliveries()
+    assert (kept.state, kept.note.partition(" until")[0]) == (DeliveryState.SUPPRESSED, "it is held")
+    live = on.enlist(a_check(behave=down, policy=policy))
+    live.status = (await on.store.load()).statuses["shop"]
+    on.time.pass_by(59.0)
+    assert tick_of(on.line, live, now(on)) is None
+    on.time.pass_by(1.0)
+    tick = tick_of(on.line, live, now(on))
+    assert tick == Tick("shop", (Track.TARGET,))
+    await asyncio.gather(take(on.line, live, tick), take(on.line, live, tick))  # the second one comes too late
+    assert await on.inbox.wait(1) == ["raised shop"]
+    (late, _) = await on.store.events("shop")
+    assert late.why.startswith("it was kept back until now: it is held until")
+    assert tick_of(on.line, live, now(on)) is None
+    assert (await on.store.load()).statuses["shop"] == live.status
+
+
+async def test_what_ends_while_it_is_held_is_told_to_nobody(on: Bench) -> None:
+    found = iter((down, ok))
+
+    async def body(probe: Probe) -> None:
+        await next(found)(probe)
+
+    live = on.enlist(a_check(behave=body, policy=Policy(hold=60.0)))
+    await run_slot(on.line, live, now(on))
+    await run_slot(on.line, live, now(on))
+    states = [(one.event.kind, one.state) for one in await on.store.deliveries()]
+    assert states == [(Kind.RESOLVED, DeliveryState.SUPPRESSED), (Kind.RAISED, DeliveryState.SUPPRESSED)]
+    assert tick_of(on.line, live, now(on) + 60.0) is None
+
+
+async def test_a_tick_that_was_decided_on_before_something_stood_against_it_tells_nothing(on: Bench) -> None:
+    silence = [Objections(quiet="a silence")]
+    on.line.against = lambda _live, _now: silence[0]
+    live = on.enlist(a_check(behave=down))
+    await run_slot(on.line, live, now(on))
+    silence[0] = NONE
+    on.time.pass_by(1.0)
+    tick = tick_of(on.line, live, now(on))
+    assert tick
+    silence[0] = Objections(quiet="another silence")
+    await take(on.line, live, tick)
+    assert [one.note for one in await on.store.deliveries()] == ["another silence", "a silence"]
+    assert live.status.incident
+    assert live.status.incident.untold == "another silence"
+
+
+async def test_an_end_goes_to_those_who_heard_although_a_reload_names_nobody(on: Bench) -> None:
+    found = iter((down, ok))
+
+    async def body(probe: Probe) -> None:
+        await next(found)(probe)
+
+    live = on.enlist(a_check(behave=body))
+    await run_slot(on.line, live, now(on))
+    await on.inbox.wait(1)
+    live.config = replace(live.config, notify=Routes())
+    await run_slot(on.line, live, now(on))
+    assert await on.inbox.wait(2) == ["raised shop", "resolved shop"]
+
+
+async def test_what_nobody_was_named_for_is_told_after_a_reload_that_names_somebody(on: Bench) -> None:
+    live = on.enlist(a_check(behave=down, notify=Routes()))
+    await run_slot(on.line, live, now(on))
+    on.time.pass_by(5.0)
+    assert tick_of(on.line, live, now(on)) is None
+    on.roster.change(live, a_check(behave=down))
+    on.time.pass_by(5.0)
+    tick = tick_of(on.line, live, now(on))
+    assert tick
+    await take(on.line, live, tick)
+    assert await on.inbox.wait(1) == ["raised shop"]
+
+
+async def test_reminders_that_a_reload_asks_for_come_for_what_is_open(on: Bench) -> None:
+    live = on.enlist(a_check(behave=down))
+    await run_slot(on.line, live, now(on))
+    await on.inbox.wait(1)
+    assert live.status.wake_at is None
+    on.roster.change(live, a_check(behave=down, policy=Policy(remind=100.0)))
+    on.time.pass_by(100.0)
+    tick = tick_of(on.line, live, now(on))
+    assert tick
+    await take(on.line, live, tick)
+    assert await on.inbox.wait(2) == ["raised shop", "reminder shop"]
+
+
+async def test_that_somebody_takes_care_is_saved(on: Bench) -> None:
+    live = on.enlist(a_check(behave=down))
+    await run_slot(on.line, live, now(on))
+    by = Acknowledgement("ann", "on it", now(on))
+    await take(on.line, live, Taken("shop", by))
+    incident = (await on.store.load()).statuses["shop"].incident
+    assert incident
+    assert incident.acknowledged == by
+
+
+async def test_what_an_earlier_version_saved_is_read_as_told(on: Bench) -> None:
+    live = on.enlist(a_check(behave=down))
+    await run_slot(on.line, live, now(on))
+    saved = on.store.write(Entry(check="shop", status=old_status(live.status), steady_at=on.line.clock.steady() + 1))
+    assert saved
+    await saved
+    live.status = (await on.store.load()).statuses["shop"]
+    await on.inbox.wait(1)
+    await run_slot(on.line, live, now(on))
+    assert len(await on.store.events("shop")) == 1
+    live.config = replace(live.config, check=a_check(behave=ok).check)
+    await run_slot(on.line, live, now(on))
+    assert await on.inbox.wait(2) == ["raised shop", "resolved shop"]
+
+
+def old_status(status: Status) -> Status:
+    """Return a status as the version before knew it."""
+    incident = status.incident
+    assert incident
+    bare = Incident(incident.id, incident.since, incident.sequence, incident.told_at)
+    return replace(status, incident=bare, states=())
 
 
 async def test_a_removal_of_what_is_well_says_nothing(on: Bench) -> None:
     live = on.enlist(a_check())
     await run_slot(on.line, live, now(on))
-    await take_removal(on.line, live)
+    await take(on.line, live, Removal(live.config.name))
     assert await on.store.events() == []
 
 

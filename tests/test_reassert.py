@@ -15,13 +15,13 @@ from heartbeat.channels.alertmanager import Alert, Alertmanager
 from heartbeat.clock import Clock
 from heartbeat.config import Config
 from heartbeat.config.model import CheckConfig, Receiver
-from heartbeat.core.model import Address, Event, Kind, Reason, Severity
-from heartbeat.core.policy import Policy
+from heartbeat.core.model import Address, Event, Kind, Reason, Severity, Track
+from heartbeat.core.policy import Policy, Routes
 from heartbeat.core.schedule import Interval
 from heartbeat.core.status import Incident, Status
 from heartbeat.http import engine
 from heartbeat.metrics.instruments import Instruments
-from heartbeat.reassert import ALERTS_AT_ONCE, Rounds, alerts_of, reasserting
+from heartbeat.reassert import ALERTS_AT_ONCE, Rounds, alerts_of, open_on, reasserting
 from heartbeat.redaction import Redactor
 from heartbeat.state import Live, State
 from heartbeat.store import StoreFailed
@@ -29,6 +29,7 @@ from heartbeat.testing.webhook import Answer, Misbehaviour, webhook_receiver
 
 NOW = 1_795_269_731.0
 IDENTITY = "oncall/alertmanager"
+TOLD = Address("oncall", IDENTITY, "am.test:9093")
 
 
 class Nothing(Check):
@@ -44,8 +45,8 @@ def live(name: str = "shop", status: Status | None = None, every: float | None =
     return Live(config, status or failing)
 
 
-def incident(identity: str, age: float) -> Incident:
-    return Incident(identity, NOW - age, 1, NOW)
+def incident(identity: str = "inc_1", age: float = 60.0) -> Incident:
+    return Incident(identity, NOW - age, 1, NOW, NOW - age, Severity.FAIL, (TOLD,), NOW - age, Severity.FAIL)
 
 
 def over(kind: Kind = Kind.RESOLVED, age: float = 100.0, check: str = "shop") -> Event:
@@ -65,12 +66,16 @@ def over(kind: Kind = Kind.RESOLVED, age: float = 100.0, check: str = "shop") ->
     )
 
 
+CONTEXT = {**over().context, "location": "eu"}
+
+
 def channel(*urls: str, **options: Any) -> Alertmanager:
     return Alertmanager.model_validate({"urls": urls or ["http://am.test:9093"]} | options)
 
 
 def alerts(checks: list[Live], ended: list[Event], **options: Any) -> list[Alert]:
-    return list(alerts_of(channel(**options), checks, ended, location="eu", now=NOW))
+    stands = ((one, open_on(one, IDENTITY, (), "eu", NOW)) for one in checks)
+    return list(alerts_of(channel(**options), stands, ended, now=NOW))
 
 
 def name_of(alert: Alert) -> str:
@@ -111,10 +116,51 @@ def test_the_target_and_the_check_can_be_in_trouble_at_once() -> None:
     assert broken.starts == NOW - 5
 
 
-def test_an_edge_and_a_round_are_the_same_alert() -> None:
-    edge = channel().alert(replace(over(Kind.RAISED), since=NOW - 60, context={**over().context, "location": "eu"}), 0)
-    (alert,) = alerts([live()], [])
+OPEN = {
+    Track.TARGET: ("incident", Kind.RAISED, "HeartbeatCheckFailed", "fail"),
+    Track.CHECK: ("broken_incident", Kind.CHECK_BROKEN, "HeartbeatCheckBroken", None),
+    Track.RUNS: ("absent", Kind.MISSED, "HeartbeatCheckNotRunning", None),
+    Track.BUDGET: ("burning", Kind.BUDGET_BURNING, "HeartbeatErrorBudgetBurning", "fail"),
+    Track.FLAPPING: ("flapping", Kind.FLAPPING, "HeartbeatCheckFlapping", "fail"),
+}
+
+
+@pytest.mark.parametrize("track", Track)
+def test_an_edge_and_a_round_are_the_same_alert_on_every_track(track: Track) -> None:
+    name, kind, title, severity = OPEN[track]
+    edge = channel().alert(replace(over(kind), track=track, since=NOW - 60, context=CONTEXT), None)
+    (alert,) = alerts([live(status=replace(Status(), **{name: incident()}))], [])  # type: ignore[arg-type]  # the name is that of an incident
     assert edge.labels == alert.labels
+    assert edge.starts == alert.starts
+    assert name_of(alert) == title
+    assert dict(alert.annotations).get("severity") == severity
+
+
+@pytest.mark.parametrize("track", Track)
+def test_an_end_is_that_of_its_track_alone(track: Track) -> None:
+    name, *_ = OPEN[track]
+    status = replace(Status(), **{name: incident()})  # type: ignore[arg-type]  # the name is that of an incident
+    ends = [replace(over(Kind.WITHDRAWN), track=one, severity=Severity.FAIL, id=one) for one in Track]
+    stands, *ended = alerts([live(status=status)], ends)
+    assert (stands.ends or 0) > NOW
+    assert len(ended) == len(Track) - 1
+    assert name_of(stands) not in [name_of(alert) for alert in ended]
+
+
+def test_while_a_check_flaps_its_alert_stands_as_it_was_told() -> None:
+    told = replace(incident(), severity=Severity.FAIL, told_severity=Severity.WARN)
+    status = Status(incident=told, flapping=incident("inc_2"), states=(Severity.FAIL, Severity.OK))
+    target, flapping = alerts([live(status=status)], [])
+    assert (name_of(target), name_of(flapping)) == ("HeartbeatCheckFailed", "HeartbeatCheckFlapping")
+    assert dict(target.annotations)["severity"] == "warn"
+    said = "shop: its state changed 2 times in the last 20 runs; now it is ok"
+    assert [dict(alert.annotations)["summary"] for alert in (target, flapping)] == [said, said]
+
+
+def test_what_grew_worse_in_a_quiet_time_stands_as_bad_as_was_told() -> None:
+    told = replace(incident(), severity=Severity.FAIL, told_severity=Severity.WARN, untold="silenced by anna")
+    (alert,) = alerts([live(status=Status(fail=True, sentence="it was 500", incident=told))], [])
+    assert dict(alert.annotations)["severity"] == "warn"
 
 
 def test_an_end_is_told_for_a_quarter_of_an_hour_with_its_own_time() -> None:
@@ -163,12 +209,11 @@ class Host:
         self.clock = Clock()
         self.store: Any = Ended()
         self.instruments = Instruments()
-        self.told: set[str] = {"shop"}
 
-    def ways_out(self, check: CheckConfig) -> tuple[Address, ...]:
+    def ways_out(self, receivers: tuple[str, ...]) -> tuple[Address, ...]:
         others = (Address("oncall", "oncall/email", "a@example.com"),)
         mine = tuple(Address("oncall", IDENTITY, to) for to in self.channel.recipients())
-        return (*others, *mine) if check.name in self.told else others
+        return (*others, *mine) if "oncall" in receivers else others
 
     def redact(self, text: str) -> str:
         return text.replace("CANARY", "***")
@@ -208,16 +253,28 @@ async def test_every_instance_is_told_at_once_and_again() -> None:
     assert alert["labels"]["check"] == "shop"
 
 
-async def test_only_checks_that_tell_this_channel_are_told() -> None:
+def untold(name: str, why: str = "", notify: tuple[str, ...] = ()) -> Live:
+    """Return a failing check whose incident this channel was not told of."""
+    mail = (Address("oncall", "oncall/email", "a@example.com"),) if not why and not notify else ()
+    one = live(name)
+    one.config = replace(one.config, notify=Routes(notify))
+    one.status = replace(one.status, incident=replace(incident(), told=mail, untold=why))
+    return one
+
+
+async def test_only_incidents_that_this_channel_was_told_of_are_told() -> None:
     async with webhook_receiver() as receiver:
         host = Host(url(receiver))
-        host.state.checks["other"] = live("other")
-        host.told = {"other"}
-        await host.round(Rounds(host))
-        host.told = set()
+        for one in (
+            untold("to-others"),
+            untold("silenced", why="silenced by anna", notify=("oncall",)),
+            untold("of-an-older-release", notify=("oncall",)),
+            untold("of-an-older-release-to-others", notify=("others",)),
+        ):
+            host.state.checks[one.config.name] = one
         await host.round(Rounds(host))
     (request,) = receiver.requests
-    assert [alert["labels"]["check"] for alert in json.loads(request.body)] == ["other"]
+    assert [alert["labels"]["check"] for alert in json.loads(request.body)] == ["shop", "of-an-older-release"]
 
 
 async def test_what_the_store_knows_to_have_ended_is_told() -> None:
@@ -239,7 +296,6 @@ async def test_many_alerts_travel_in_several_requests_and_others_run_in_between(
         host = Host(url(receiver))
         names = [f"check-{n}" for n in range(2 * ALERTS_AT_ONCE + 1)]
         host.state.checks = {name: live(name) for name in names}
-        host.told = set(names)
         await host.round(Rounds(host))
     sent = [json.loads(request.body) for request in receiver.requests]
     assert [len(part) for part in sent] == [ALERTS_AT_ONCE, ALERTS_AT_ONCE, 1]
@@ -262,7 +318,6 @@ async def test_a_refused_part_is_counted_and_the_rest_is_sent(logged: list[Any])
     async with webhook_receiver() as receiver:
         host = Host(url(receiver))
         host.state.checks = {name: live(name) for name in map(str, range(ALERTS_AT_ONCE + 1))}
-        host.told = set(host.state.checks)
         receiver.script(Answer(400, body=b"CANARY is no label"))
         await host.round(Rounds(host))
     assert len(receiver.requests) == 2
@@ -274,7 +329,6 @@ async def test_the_rest_of_a_round_is_left_to_the_next_one_where_nobody_answers(
     async with webhook_receiver() as receiver:
         host = Host(url(receiver))
         host.state.checks = {name: live(name) for name in map(str, range(ALERTS_AT_ONCE + 1))}
-        host.told = set(host.state.checks)
         receiver.script(Answer(503))
         await host.round(Rounds(host))
     assert len(receiver.requests) == 1

@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from heartbeat.core.model import MISSED_REASONS
+from heartbeat.core.quiet import QuietKind
 from heartbeat.metrics.instruments import DELIVERY_OUTCOMES, REASSERTION_OUTCOMES, Instruments
 from heartbeat.metrics.page import FAMILIES
 
@@ -22,6 +23,8 @@ OF_ALERTS = {
     "HeartbeatMessagesDead": DELIVERY_OUTCOMES,
     "HeartbeatReassertionsFailing": REASSERTION_OUTCOMES,
     "HeartbeatRunsMissed": tuple(MISSED_REASONS),
+    "HeartbeatCheckAbsent": tuple(QuietKind),
+    "HeartbeatCheckUnusable": tuple(QuietKind),
 }
 
 

@@ -1,8 +1,13 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
+from heartbeat.core.limits import COUNT, Bound, Limit
 from heartbeat.core.model import Outcome, Reason, Result, Run, Severity, Verdict
+from heartbeat.core.objectives import Objective
+from heartbeat.core.policy import Policy
 from heartbeat.core.status import FRESH, Incident, Sample, Status
 from heartbeat.metrics.page import Page
 from heartbeat.state import Live, State
@@ -111,3 +116,68 @@ def test_the_latest_run_of_an_earlier_life_is_taken_over_and_not_counted(
     assert (live.up, live.last_success, live.last_run) == (up, success, 100.0)
     assert sum(live.runs.values()) == 0
     assert live.buckets == []
+
+
+MISSED = Limit("missed", (Bound(Severity.WARN, above=3.0),), "", COUNT, 600.0)
+
+
+def windowed() -> Live:
+    return Live(a_check(limits=(MISSED,), policy=Policy(interval=60.0)))
+
+
+def test_a_check_without_limits_on_windows_has_none() -> None:
+    duration = Limit("duration", (Bound(Severity.WARN, above=3.0),))
+    assert Live(a_check()).windows is None
+    assert Live(a_check(limits=(duration,))).windows is None
+    assert Live(a_check(objective=Objective(0.99))).windows is not None
+
+
+def test_missed_runs_are_in_the_windows_at_the_times_of_their_slots() -> None:
+    live = windowed()
+    assert live.windows is not None
+    live.miss(Reason.PAUSED, 20, 10_000.0)
+    live.miss(Reason.BUSY, at=10_060.0)
+    assert live.windows.value(MISSED, 10_060.0) == 10.0
+    assert live.windows.value(MISSED, 10_000.0 + 590.0) == 2.0
+
+
+def test_a_very_long_pause_costs_no_more_than_a_long_one() -> None:
+    live = windowed()
+    assert live.windows is not None
+    live.miss(Reason.PAUSED, 10**9, 1e9)
+    assert live.runs[Outcome.MISSED] == 10**9
+    assert live.windows.value(MISSED, 1e9) == 10.0
+
+
+def test_a_step_of_the_clock_moves_the_windows() -> None:
+    live = windowed()
+    live.miss(Reason.BUSY, at=10_000.0)
+    live.shift(-5000.0)
+    assert live.windows is not None
+    assert live.windows.value(MISSED, 5000.0) == 1.0
+
+
+@pytest.mark.parametrize(
+    ("attempt", "outcome", "status", "recovered"),
+    [
+        (1, Outcome.OK, FRESH, 1),
+        (0, Outcome.OK, FRESH, 0),
+        (1, Outcome.FAIL, FRESH, 0),
+        (1, Outcome.ERROR, FRESH, 0),
+        (2, Outcome.OK, Status(warn=True), 0),
+    ],
+)
+def test_a_second_look_that_finds_all_well_is_counted_where_nothing_was_raised(
+    attempt: int, outcome: Outcome, status: Status, recovered: int
+) -> None:
+    live, run = Live(a_check()), replace(a_run(), attempt=attempt)
+    live.observe(Verdict(a_run(), 90.0, Outcome.FAIL, Severity.FAIL), Result(Outcome.FAIL, 0.1), FRESH, BOUNDS)
+    live.observe(Verdict(run, 100.0, outcome, Severity.OK), Result(outcome, 0.1), status, BOUNDS)
+    assert live.recovered == recovered
+
+
+def test_a_look_that_another_check_asked_for_is_no_recovery() -> None:
+    live, run = Live(a_check()), replace(a_run(), attempt=1)
+    for at in (90.0, 100.0):
+        live.observe(Verdict(run, at, Outcome.OK, Severity.OK), Result(Outcome.OK, 0.1), FRESH, BOUNDS)
+    assert live.recovered == 0

@@ -22,6 +22,8 @@ TABLES = ("heartbeat/store/migrations/",)
 CORE_MAY_IMPORT = {
     "__future__",
     "abc",
+    "array",
+    "base64",
     "bisect",
     "collections",
     "dataclasses",

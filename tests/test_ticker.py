@@ -7,13 +7,14 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
+from heartbeat import Probe
 from heartbeat import ticker as ticker_module
 from heartbeat.core.model import Kind
-from heartbeat.core.policy import Policy
+from heartbeat.core.policy import Policy, Routes
 from heartbeat.core.schedule import Interval
 from heartbeat.line import run_slot
 from heartbeat.store import StoreFailed
-from heartbeat.testing.bench import Bench, a_check, bench, down, until
+from heartbeat.testing.bench import Bench, a_check, bench, down, ok, until
 
 
 @pytest.fixture
@@ -90,11 +91,78 @@ async def test_a_sleep_and_a_pause_move_no_time_and_are_only_counted(on: Bench, 
         on.time.suspend(seconds)
     else:
         on.time.pass_by(seconds)
-    tick(on)
+    with capture_logs() as lines:
+        tick(on)
+    assert [(line["kind"], line["seconds"]) for line in lines if line["event"] == "the clock changed"] == [
+        (kind, seconds)
+    ]
     assert changes(on, kind) == 1
     assert changes(on, "step") == 0
     assert live.status == before
     assert (on.dispatch.late, on.dispatch.awake_since) == (0.0, on.line.clock.now())
+
+
+@pytest.mark.parametrize("step", [-7200.0, 7200.0])
+@pytest.mark.parametrize(
+    ("policy", "kinds"),
+    [
+        (Policy(remind=4.0), [Kind.RAISED, Kind.REMINDER]),
+        (Policy(escalate=4.0), [Kind.RAISED, Kind.ESCALATED]),
+        (Policy(hold=4.0), [Kind.RAISED]),
+    ],
+)
+async def test_a_step_brings_nothing_sooner_and_nothing_later(
+    on: Bench, step: float, policy: Policy, kinds: list[Kind]
+) -> None:
+    oncall = Routes(("oncall",), escalation=("oncall",))
+    live = on.enlist(a_check(behave=down, policy=policy, notify=oncall))
+    await run_slot(on.line, live, on.line.clock.now())
+    before = kinds[:-1]
+    for after in range(5):
+        if after == 2:
+            on.time.step(step)
+        await on.inbox.wait(len(before)) if before else None
+        assert on.inbox.kinds == before
+        tick(on)
+        await settle(on)
+    await on.inbox.wait(len(kinds))
+    assert on.inbox.kinds == kinds
+
+
+@pytest.mark.parametrize("step", [-7200.0, 7200.0])
+async def test_a_step_neither_starts_nor_stops_flapping(on: Bench, step: float) -> None:
+    turn = iter([down, ok] * 20)
+
+    async def alternate(probe: Probe) -> None:
+        await next(turn)(probe)
+
+    live = on.enlist(a_check(behave=alternate))
+    for run in range(20):
+        on.time.pass_by(60.0)
+        on.line.clock.tick(60.0)
+        await run_slot(on.line, live, on.line.clock.now())
+        if run in (3, 15):
+            states, flapping = live.status.states, live.status.flapping
+            on.time.step(step)
+            tick(on)
+            assert live.status.states == states
+            assert (live.status.flapping is None) is (flapping is None)
+    await settle(on)
+    found = [event.kind for event in await on.store.events("shop", limit=100)]
+    assert found.count(Kind.FLAPPING) == 1
+    assert Kind.SETTLED not in found
+
+
+async def test_a_crowd_that_is_kept_back_is_looked_at_in_turns(on: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ticker_module, "AT_ONCE", 2)
+    for name in "abcde":
+        live = on.enlist(a_check(name, behave=down, policy=Policy(hold=2.0)))
+        await run_slot(on.line, live, on.line.clock.now())
+    for _ in range(6):
+        tick(on)
+        await settle(on)
+    await on.inbox.wait(5)
+    assert on.inbox.kinds == [Kind.RAISED] * 5
 
 
 async def test_an_ordinary_second_is_no_change(on: Bench) -> None:

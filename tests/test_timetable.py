@@ -182,3 +182,8 @@ def test_timers_are_never_early(new_loop: object) -> None:
 
     with asyncio.Runner(loop_factory=new_loop) as runner:  # type: ignore[arg-type]  # parametrized
         assert max(runner.run(story())) <= 0
+
+
+def test_in_the_hour_that_comes_twice_the_next_time_is_not_past() -> None:
+    at = datetime.fromisoformat("2018-10-28T01:30:00+00:00").timestamp()  # London has just had 01:30 for the first time
+    assert next_cron_time(Cron("45 1 * * *", "Europe/London"), at) > at

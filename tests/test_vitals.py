@@ -34,7 +34,9 @@ class Ward:
 async def ward(tmp_path: Path) -> AsyncIterator[Ward]:
     async with bench(tmp_path) as on:
         problems = [""]
-        vitals = Vitals(on.state, on.store, on.outbox, on.dispatch, on.line.clock.now, problems.pop)
+        vitals = Vitals(
+            on.state, on.store, on.outbox, on.dispatch, on.line.clock.now, problems.pop, on.surroundings.storms
+        )
         yield Ward(on, {check.name: check for check in self_checks(vitals)}, problems)
 
 
@@ -89,6 +91,27 @@ async def test_no_network_is_told_with_the_first_that_found_none(ward: Ward) -> 
         await run_slot(ward.on.line, ward.on.enlist(a_check(name, cut_off)), 0.0)
     await run_slot(ward.on.line, ward.on.enlist(a_check("three")), 0.0)
     assert await ward.problem("heartbeat.network") == "this machine seems cut off: 2 checks found no network, one first"
+
+
+async def test_a_storm_is_told_before_anything_else_with_what_its_checks_say(ward: Ward) -> None:
+    async def down(_: Probe) -> None:
+        raise CheckFailed("no route to host", reason="connect")
+
+    on, vitals = ward.on, ward.on.surroundings.storms
+    for name in "abcde":
+        await run_slot(on.line, on.enlist(a_check(name)), 0.0)
+    on.time.pass_by(61.0)
+    for name in "abcde":
+        live = on.state.checks[name]
+        live.config = a_check(name, down)
+        await run_slot(on.line, live, 0.0)
+    assert vitals.look(on.line.clock.now())
+    probe = Probe()
+    with pytest.raises(
+        CheckFailed, match=r"5 of the 5 unrelated checks that ran since .* went bad: a, b, c and 2 more"
+    ):
+        await ward.checks["heartbeat.network"].check.run(probe)
+    assert str(probe.evidence["failing"]).splitlines() == [f"{name}: no route to host" for name in "abcde"]
 
 
 async def test_runs_that_are_skipped_are_told_for_a_minute(ward: Ward) -> None:

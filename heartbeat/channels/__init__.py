@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, ClassVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
 from heartbeat.core.batch import Batch
-from heartbeat.core.units import parse_duration
+from heartbeat.core.units import DURATION_PATTERN, parse_duration
 
 Duration = Annotated[
     float,
     BeforeValidator(parse_duration),
-    WithJsonSchema({"type": "string", "examples": ["300ms", "30s", "5m"]}, mode="validation"),
+    WithJsonSchema(
+        {"type": "string", "pattern": DURATION_PATTERN, "examples": ["300ms", "30s", "5m"]}, mode="validation"
+    ),
 ]
 """Seconds; written with a unit."""
 
 SLOW_RETRY = 600.0
 """Seconds to wait after an answer that only a person can change: a wrong password, an address that must not send."""
+
+NOT_TRIED = "nothing could be tried without telling somebody"
+"""The only step towards a receiver that nobody can come nearer without a message."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +34,23 @@ class Rendered:
     body: bytes
     headers: tuple[tuple[str, str], ...] = ()
     content_type: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Departure:
+    """What crosses to the receiver in one attempt, for people who want to see it before it does.
+
+    Attributes:
+        to: where it goes, in one line: a method and a URL, an envelope, a program.
+        body: the very bytes.
+        headers: what goes with them: of a request its own headers, of a program its variables.
+        hidden: what of all this is secret, and must not be shown.
+    """
+
+    to: str = field(repr=False)
+    body: bytes = field(repr=False)
+    headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    hidden: tuple[str, ...] = field(default=(), repr=False)
 
 
 class DeliveryFailed(Exception):  # noqa: N818 - the word of the domain, beside CheckFailed
@@ -70,6 +92,17 @@ class Channel(BaseModel):
     @abstractmethod
     async def send(self, batch: Batch, message: Rendered) -> str:
         """Hand the message over; return the receiver's answer. Raises ``DeliveryFailed``."""
+
+    def departure(self, batch: Batch, message: Rendered) -> Departure:
+        """Return what ``send`` would hand over now, without doing so."""
+        return Departure(batch.address.recipient or self.kind, message.body, message.headers)
+
+    async def reach(self) -> tuple[str, ...]:
+        """Go as far towards the receiver as is possible without telling anybody, and return the steps that were made.
+
+        Raises ``DeliveryFailed`` with a sentence on the step that failed.
+        """
+        return (NOT_TRIED,)
 
     async def aclose(self) -> None:
         """Let go of what is kept open between messages. The channel can be used again."""

@@ -7,6 +7,7 @@ again and again.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 import time
@@ -19,20 +20,30 @@ from pydantic import Field, SecretStr, field_validator
 
 from heartbeat.channels import DeliveryFailed, Duration, Rendered
 from heartbeat.channels.posting import Endpoint, Letter, OverHTTP
-from heartbeat.core.batch import OVER, Batch
-from heartbeat.core.model import Event, Kind, Severity
-from heartbeat.core.telling import sentence_of
+from heartbeat.channels.reaching import reach_all, reach_server
+from heartbeat.core.batch import Batch
+from heartbeat.core.model import OVER, Event, Kind, Severity, Track
+from heartbeat.core.sentences import sentence_of, track_of
 from heartbeat.core.text import plain
 from heartbeat.core.times import timestamp
 
 PATH = "/api/v2/alerts"
+HEALTHY = "/-/healthy"
 FAILURES = 4
 """An alert stands for so many rounds without us: Prometheus' number, for two failures of each side."""
 ALONE = 86_400.0
 """Seconds that an alert stands which nobody asserts again, as it came from another receiver that could not be told."""
-CHECK_FAILED = "HeartbeatCheckFailed"
-CHECK_BROKEN = "HeartbeatCheckBroken"
+NAMES = {
+    Track.TARGET: "HeartbeatCheckFailed",
+    Track.CHECK: "HeartbeatCheckBroken",
+    Track.RUNS: "HeartbeatCheckNotRunning",
+    Track.BUDGET: "HeartbeatErrorBudgetBurning",
+    Track.FLAPPING: "HeartbeatCheckFlapping",
+}
+"""What the alerts are called: a check can be in trouble on several tracks at once, and each has its own."""
 DRILL = "HeartbeatDrill"
+UNKNOWN = frozenset({Track.CHECK, Track.RUNS})
+"""The tracks of a check that says nothing of its target, which may be well."""
 OWN_LABELS = frozenset({"alertname", "check", "type", "location"})
 _LABEL = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]{0,99}")
 _HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}")
@@ -54,7 +65,10 @@ class Alert:
 
 
 class Alertmanager(OverHTTP):
-    """Alerts for Prometheus' Alertmanager: ``HeartbeatCheckFailed``, or ``HeartbeatCheckBroken`` for a check at fault.
+    """Alerts for Prometheus' Alertmanager: ``HeartbeatCheckFailed``, and ``HeartbeatCheckBroken`` for a check at fault.
+
+    One that does not run is ``HeartbeatCheckNotRunning``, one whose state keeps changing ``HeartbeatCheckFlapping``,
+    one whose objective is at stake ``HeartbeatErrorBudgetBurning``.
 
     Labels are the alert's identity, so they stay the same through an incident: check, type, location and the check's
     own labels. How bad it is can change, and is the annotation ``severity``. To route by a label ``severity``, as
@@ -119,6 +133,22 @@ class Alertmanager(OverHTTP):
         headers = tuple((name, value.get_secret_value()) for name, value in self.headers.items())
         return Letter(SecretStr(url.rstrip("/") + PATH), body, headers)
 
+    async def reach(self) -> tuple[str, ...]:
+        """Ask each instance whether it is well. Raises ``DeliveryFailed``."""
+        return await reach_all(*(asyncio.ensure_future(self._visit(url)) for url in self.urls))
+
+    async def _visit(self, url: str) -> tuple[str, ...]:
+        steps = await reach_server(url, timeout=self.timeout, tls=self._tls())
+        headers = tuple((name, value.get_secret_value()) for name, value in self.headers.items())
+        question = Letter(SecretStr(url.rstrip("/") + HEALTHY), b"", headers, method="GET")
+        response = await self._post(question)
+        answer = f"{instance_of(url)} answers {response.status} at {HEALTHY}"
+        if response.status in (401, 403):
+            raise DeliveryFailed(f"{answer}: check {self.login}", permanent=True)
+        if response.status >= 500:
+            raise DeliveryFailed(answer)
+        return (*steps, answer)
+
     async def send(self, batch: Batch, message: Rendered) -> str:
         """Post the alert. A second time does nothing, so after a doubtful failure it may be made anew."""
         try:
@@ -163,7 +193,7 @@ def annotations_of(event: Event) -> tuple[tuple[str, str], ...]:
     annotations = {
         "summary": plain(f"{event.check}: {said}", 300),
         "description": plain(". ".join([said, *found]), 2000).translate(_BRACKETS),
-        "severity": "" if is_about_check(event) else event.severity.word,
+        "severity": severity_of(event),
         "reason": str(event.reason or ""),
         "incident": event.incident,
         "runbook_url": plain(event.context.get("runbook", ""), 1000),
@@ -196,14 +226,17 @@ def until(body: bytes, at: float) -> bytes:
 
 
 def name_of(event: Event) -> str:
-    """Return the alert's name: the target and the check can be in trouble at once, so each has its own."""
-    return DRILL if event.kind is Kind.DRILL else CHECK_BROKEN if is_about_check(event) else CHECK_FAILED
+    """Return the alert's name."""
+    return DRILL if event.kind is Kind.DRILL else NAMES[track_of(event)]
 
 
-def is_about_check(event: Event) -> bool:
-    """Say whether an event is of a broken check, whose target may be well."""
-    withdrawn = event.kind is Kind.WITHDRAWN and event.severity is Severity.OK
-    return withdrawn or event.kind in (Kind.CHECK_BROKEN, Kind.CHECK_REPAIRED)
+def severity_of(event: Event) -> str:
+    """Return how bad it is, or nothing where nothing is known of the target; what flaps is a warning at least."""
+    track = track_of(event)
+    if track in UNKNOWN:
+        return ""
+    flaps = track is Track.FLAPPING and event.kind not in OVER
+    return max(event.severity, Severity.WARN if flaps else Severity.OK).word
 
 
 def instance_of(url: str) -> str:

@@ -15,19 +15,13 @@ from typing import Any, ClassVar
 
 from pydantic import SecretStr, field_validator
 
-from heartbeat.channels import DeliveryFailed, ForPeople, Rendered
+from heartbeat.channels import NOT_TRIED, DeliveryFailed, Departure, ForPeople, Rendered
 from heartbeat.core.batch import Batch
-from heartbeat.core.message import compose
+from heartbeat.core.message import GOOD, TROUBLES, compose
 
 THREADS = 8
 """Attempts of all channels of this kind at once, also those that never end."""
-TYPES = {
-    "FAILING": "failure",
-    "WARNING": "warning",
-    "CHECK BROKEN": "warning",
-    "RESOLVED": "success",
-    "CHECK REPAIRED": "success",
-}
+TYPES = {**dict.fromkeys(TROUBLES, "warning"), **dict.fromkeys(GOOD, "success"), "FAILING": "failure"}
 
 _threads: set[threading.Thread] = set()
 
@@ -72,6 +66,18 @@ class Apprise(ForPeople):
         if problem:
             raise DeliveryFailed(problem)
         return "taken"
+
+    def departure(self, batch: Batch, message: Rendered) -> Departure:  # noqa: ARG002 - all goes to one place
+        """Return the URL, and what the library is handed."""
+        url = self.url.get_secret_value()
+        return Departure(url, message.body, hidden=(url,))
+
+    async def reach(self) -> tuple[str, ...]:
+        """Look whether the library understands the URL; it offers no more than that. Raises ``DeliveryFailed``."""
+        service = await asyncio.to_thread(service_at, self.url.get_secret_value())
+        if service is None:
+            raise DeliveryFailed("apprise does not understand the url", permanent=True)
+        return (f"apprise understands the url, as that of {service.service_name}", NOT_TRIED)
 
 
 def inert(text: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +16,9 @@ SLACK = 5.0
 FAREWELL = 1.0
 """Seconds that a cancelled attempt may take to close its connection."""
 NOTE_CHARACTERS = 500
+
+Transport = Callable[[Channel, Batch, Rendered], Awaitable[str]]
+"""The last hop: hands a message to a channel, and returns the receiver's answer. Raises ``DeliveryFailed``."""
 
 _abandoned: set[asyncio.Future[str]] = set()
 """Attempts that would not end; kept, or the loop might forget them half-way and say so in the log."""
@@ -33,10 +36,17 @@ class Attempt:
     """The receiver may have the message."""
 
 
-async def attempt(channel: Channel, batch: Batch, message: Rendered, slack: float = SLACK) -> Attempt:
+async def send(channel: Channel, batch: Batch, message: Rendered) -> str:
+    """Let the channel send: the transport of the daemon."""
+    return await channel.send(batch, message)
+
+
+async def attempt(
+    channel: Channel, batch: Batch, message: Rendered, slack: float = SLACK, transport: Transport = send
+) -> Attempt:
     """Hand a message to a channel. Only being cancelled ends it otherwise."""
     limit = channel.timeout + slack
-    sending = asyncio.ensure_future(channel.send(batch, message))
+    sending = asyncio.ensure_future(transport(channel, batch, message))
     try:
         await asyncio.wait({sending}, timeout=limit)
     finally:

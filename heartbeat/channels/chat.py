@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
-from heartbeat.core.message import Message, Part
+from heartbeat.core.message import GOOD, Message, Part
 from heartbeat.core.telling import Pairs
 from heartbeat.core.text import cut
 
@@ -36,8 +36,10 @@ TONES = {
     "FAILING": Tone(0xD92D20, "attention", "rotating_light"),
     "WARNING": Tone(0xF79009, "warning", "warning"),
     "CHECK BROKEN": Tone(0x6938EF, "accent", "wrench"),
-    "RESOLVED": Tone(0x12B76A, "good", "white_check_mark"),
-    "CHECK REPAIRED": Tone(0x12B76A, "good", "white_check_mark"),
+    "NOT RUNNING": Tone(0x6938EF, "accent", "hourglass"),
+    "BUDGET BURNING": Tone(0xF79009, "warning", "fire"),
+    "FLAPPING": Tone(0xF79009, "warning", "arrows_counterclockwise"),
+    **dict.fromkeys(GOOD, Tone(0x12B76A, "good", "white_check_mark")),
 }
 NEUTRAL = Tone(0x667085, "emphasis", "information_source")
 

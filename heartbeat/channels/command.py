@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import shutil
 import signal
 from collections.abc import Mapping
@@ -11,10 +12,11 @@ from typing import ClassVar
 
 from pydantic import Field, SecretStr, field_validator
 
-from heartbeat.channels import SLOW_RETRY, Channel, DeliveryFailed, Rendered
+from heartbeat.channels import SLOW_RETRY, Channel, DeliveryFailed, Departure, Rendered
 from heartbeat.channels.program import Ending, run
 from heartbeat.core.batch import Batch
 from heartbeat.core.payload import encode, payload
+from heartbeat.core.sentences import track_of
 from heartbeat.core.text import plain
 
 FINAL = frozenset({os.EX_USAGE, os.EX_DATAERR, os.EX_NOINPUT, os.EX_NOUSER, os.EX_NOHOST})
@@ -31,7 +33,8 @@ class Command(Channel):
     64 to 68 of sysexits.h (usage, data, input, user, host) refuse the message for good. Everything else is tried
     again, like 75 (temporary failure), a signal or a timeout; 77, 78, 126 and 127 slowly, as a person has to mend
     something first. Standard output and error together are the answer. The program is found on the daemon's PATH; of
-    its environment it gets PATH, LANG, and ``HEARTBEAT_CHECK``, ``_KIND``, ``_SEVERITY``, ``_INCIDENT``, ``_EVENT``.
+    its environment it gets PATH, LANG, and ``HEARTBEAT_CHECK``, ``_KIND``, ``_TRACK``, ``_SEVERITY``, ``_INCIDENT``,
+    ``_EVENT``.
     """
 
     kind: ClassVar[str] = "command"
@@ -80,12 +83,25 @@ class Command(Channel):
             return plain(ending.last_line, ANSWER_CHARACTERS) or "0"
         raise refusal(self.command[0], ending, self.timeout)
 
+    def departure(self, batch: Batch, message: Rendered) -> Departure:
+        """Return the program with its arguments, its variables, and its standard input."""
+        hidden = tuple(value.get_secret_value() for value in self.environment.values())
+        return Departure(shlex.join(self.command), message.body, tuple(self.variables(batch).items()), hidden)
+
+    async def reach(self) -> tuple[str, ...]:
+        """Look whether the program is there. Raises ``DeliveryFailed``."""
+        found = shutil.which(self.command[0], path=search_path())
+        if found is None:
+            raise DeliveryFailed(f"there is no program {self.command[0]} that can be run", permanent=True)
+        return (f"{found} is there and can be run; it was not",)
+
     def variables(self, batch: Batch) -> dict[str, str]:
         """Return the program's environment. What a target said is not in it: shells do odd things with variables."""
         event = batch.events[-1]
         ours = {
             "CHECK": event.check,
             "KIND": event.kind.value,
+            "TRACK": track_of(event).value,
             "SEVERITY": event.severity.word,
             "INCIDENT": event.incident,
             "EVENT": event.id,

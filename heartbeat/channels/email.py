@@ -20,7 +20,8 @@ from aiosmtplib import (
 )
 from pydantic import ConfigDict, Field, SecretStr, field_validator, model_validator
 
-from heartbeat.channels import SLOW_RETRY, DeliveryFailed, ForPeople, Rendered
+from heartbeat.channels import SLOW_RETRY, DeliveryFailed, Departure, ForPeople, Rendered
+from heartbeat.channels.mailbox import reach_mailbox
 from heartbeat.channels.mime import mail, plain_mail
 from heartbeat.channels.smtp import Server, Transaction, let_go, load_trust
 from heartbeat.core.batch import Batch
@@ -49,7 +50,9 @@ class Email(ForPeople):
     tls: Literal["starttls", "implicit", "none"] = "starttls"
     """``starttls`` and ``implicit`` (from the first byte) are enforced; ``none`` is plain text."""
     username: str = ""
+    """The account at the mail server; none if left out."""
     password: SecretStr = SecretStr("")
+    """Its password."""
     ca_file: str = ""
     """Certificates to trust instead of the system's."""
     local_hostname: str = ""
@@ -122,6 +125,19 @@ class Email(ForPeople):
                 return plain(await self._carry(transaction, batch, message.body), 200)
         except (SMTPException, OSError) as error:
             raise failure(error, self.host, ambiguous=transaction.in_doubt) from error
+
+    def departure(self, batch: Batch, message: Rendered) -> Departure:
+        """Return the envelope and the mail."""
+        to = f"MAIL FROM:<{self.sender}> RCPT TO:<{batch.address.recipient}> at {self.host}:{self.port}"
+        return Departure(to, message.body, hidden=(self.password.get_secret_value(),))
+
+    async def reach(self) -> tuple[str, ...]:
+        """Connect, secure, log in, name sender and recipients, and take that back. Raises ``DeliveryFailed``."""
+        try:
+            async with asyncio.timeout(self.timeout):
+                return await reach_mailbox(self._server(), self.sender, self.to)
+        except (SMTPException, OSError) as error:
+            raise failure(error, self.host) from error
 
     async def aclose(self) -> None:
         """Close the connection that is kept for the next mail."""

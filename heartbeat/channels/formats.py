@@ -9,8 +9,8 @@ from urllib.parse import quote
 
 from heartbeat.channels.alertmanager import annotations_of, labels_of
 from heartbeat.channels.chat import safe_link
-from heartbeat.core.batch import OVER, Batch
-from heartbeat.core.model import Event, Kind
+from heartbeat.core.batch import Batch
+from heartbeat.core.model import OPENING, OVER, Event, Kind
 from heartbeat.core.payload import encode, payload
 from heartbeat.core.text import plain
 from heartbeat.core.times import timestamp
@@ -118,4 +118,5 @@ def _reason_to_notify(event: Event) -> str:
         return "all alerts resolved"
     if event.kind is Kind.REMINDER:
         return "repeat interval elapsed"
-    return "first notification" if event.sequence == 1 else "new alerts added"
+    is_first = event.sequence == 1 or (event.kind in OPENING.values() and event.untold and not event.told)
+    return "first notification" if is_first else "new alerts added"

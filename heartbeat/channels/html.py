@@ -5,9 +5,18 @@ from __future__ import annotations
 import re
 from html import escape
 
-from heartbeat.core.message import Message, Part
+from heartbeat.core.message import GOOD, Message, Part
 
-_COLOURS = {"FAILING": "#b00020", "WARNING": "#b26a00", "CHECK BROKEN": "#5b3cc4"}
+_COLOURS = {
+    **dict.fromkeys(GOOD, "#1b5e20"),
+    "FAILING": "#b00020",
+    "BUDGET BURNING": "#b26a00",
+    "FLAPPING": "#b26a00",
+    "WARNING": "#b26a00",
+    "NOT RUNNING": "#5b3cc4",
+    "CHECK BROKEN": "#5b3cc4",
+}
+_NEUTRAL = "#444444"
 _LINKED = frozenset({"runbook", "page"})
 _URL = re.compile(r"https?://[!#-&(-;=?-~]{1,1000}")  # no quotes, no angle brackets
 _PRE = "background:#f4f4f4;padding:.5em;white-space:pre-wrap;overflow-wrap:anywhere"
@@ -22,7 +31,7 @@ def html(message: Message) -> str:
 
 
 def _colour(state: str) -> str:
-    return _COLOURS.get(state, "#1b5e20")
+    return _COLOURS.get(state, _NEUTRAL)
 
 
 def _list(message: Message) -> list[str]:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any, ClassVar, Literal
 from urllib.parse import unquote, urlsplit
 
 from pydantic import Field, SecretStr, field_validator
 
-from heartbeat.channels import ForPeople, Rendered
+from heartbeat.channels import Departure, ForPeople, Rendered
 from heartbeat.channels.chat import fit, links_of, tone_of, utf8
 from heartbeat.channels.posting import Letter, OverHTTP, SecretURL, Token
 from heartbeat.core.batch import Batch
-from heartbeat.core.message import Message, compose
+from heartbeat.core.message import TROUBLES, Message, compose
 from heartbeat.core.payload import encode
 from heartbeat.core.text import cut
 
@@ -34,8 +35,8 @@ class Ntfy(OverHTTP, ForPeople):
     token: Token = SecretStr("")
     """An access token (``tk_...``), where the topic is protected."""
     priority: Priority = "urgent"
-    """Of a failing target: ``urgent`` rings until it is seen, ``high``, ``default``, ``low`` and ``min`` less. All else
-    has one step less, and good news is never above ``default``."""
+    """Of a failing target, and of what nobody acknowledged: ``urgent`` rings until it is seen, ``high``, ``default``,
+    ``low`` and ``min`` less. All else has one step less, and good news is never above ``default``."""
     tags: tuple[str, ...] = Field(default=(), max_length=10)
     """Tags to add; short codes of emojis become emojis."""
 
@@ -69,6 +70,12 @@ class Ntfy(OverHTTP, ForPeople):
         headers = (("Authorization", f"Bearer {token}"),) if token else ()
         return Letter(SecretStr(f"{parts.scheme}://{parts.netloc}/"), body, headers, message.content_type)
 
+    def departure(self, batch: Batch, message: Rendered) -> Departure:
+        """Return the request; who knows the topic in it can read and write."""
+        leaves = super().departure(batch, message)
+        path = urlsplit(self.url.get_secret_value()).path
+        return replace(leaves, hidden=(*leaves.hidden, unquote(path.strip("/"))))
+
     def shorten(self, body: bytes) -> bytes:
         """Return the message with its first lines alone."""
         whole = json.loads(body)
@@ -78,4 +85,4 @@ class Ntfy(OverHTTP, ForPeople):
         priority = PRIORITIES[self.priority]
         if message.urgent:
             return priority
-        return max(1, min(priority - 1, 4 if message.state in ("FAILING", "WARNING", "CHECK BROKEN") else 3))
+        return max(1, min(priority - 1, 4 if message.state in TROUBLES else 3))

@@ -9,13 +9,13 @@ from urllib.parse import quote
 from pydantic import Field, SecretStr, field_validator
 
 from heartbeat.channels import Rendered
-from heartbeat.channels.alertmanager import is_about_check
 from heartbeat.channels.chat import fit
 from heartbeat.channels.posting import Endpoint, Letter, OverHTTP, Token
-from heartbeat.core.batch import OVER, Batch
+from heartbeat.core.batch import Batch
 from heartbeat.core.message import Message, compose
-from heartbeat.core.model import Event, Kind, Severity
+from heartbeat.core.model import OVER, Event, Kind
 from heartbeat.core.payload import encode
+from heartbeat.core.sentences import is_urgent
 from heartbeat.core.text import cut, plain
 
 MESSAGE = 130
@@ -37,9 +37,9 @@ class Opsgenie(OverHTTP):
     base_url: Endpoint = "https://api.opsgenie.com"
     """Where the API is found: ``https://api.eu.opsgenie.com`` for accounts in the EU."""
     priority: Priority = "P1"
-    """Of a target that fails."""
+    """Of a target that fails, an error budget that burns as fast, and of what nobody has acknowledged in time."""
     warn_priority: Priority = "P3"
-    """Of a warning, and of a check that is itself broken."""
+    """Of all else: a warning, a check that is itself broken, does not run, or flaps."""
     teams: tuple[str, ...] = Field(default=(), max_length=50)
     """Teams that respond, by name; the integration's own if left out."""
     tags: tuple[str, ...] = Field(default=(), max_length=20)
@@ -90,7 +90,7 @@ class Opsgenie(OverHTTP):
     def _priority_of(self, event: Event) -> Priority:
         if event.kind is Kind.DRILL:
             return "P5"
-        return self.priority if event.severity is Severity.FAIL and not is_about_check(event) else self.warn_priority
+        return self.priority if is_urgent(event) else self.warn_priority
 
 
 def alias_of(event: Event) -> str:

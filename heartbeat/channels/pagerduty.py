@@ -9,13 +9,13 @@ from typing import ClassVar
 from pydantic import SecretStr, field_validator
 
 from heartbeat.channels import DeliveryFailed, Rendered
-from heartbeat.channels.alertmanager import is_about_check
+from heartbeat.channels.alertmanager import UNKNOWN
 from heartbeat.channels.chat import safe_link
 from heartbeat.channels.posting import Endpoint, Letter, OverHTTP, document
-from heartbeat.core.batch import OVER, Batch
-from heartbeat.core.model import Event, Severity
+from heartbeat.core.batch import Batch
+from heartbeat.core.model import OVER, Event, Severity, Track
 from heartbeat.core.payload import encode, payload
-from heartbeat.core.telling import sentence_of, state_of
+from heartbeat.core.sentences import sentence_of, state_of, track_of
 from heartbeat.core.text import plain
 from heartbeat.core.times import timestamp
 from heartbeat.http.message import Response
@@ -70,8 +70,11 @@ class PagerDuty(OverHTTP):
 
 
 def severity_of(event: Event) -> str:
-    """Return one of PagerDuty's four severities; a broken check is an ``error``, as its target may be well."""
-    return "error" if is_about_check(event) else SEVERITIES[event.severity]
+    """Return one of PagerDuty's four severities; ``error`` where the target may be well, or is from time to time."""
+    track = track_of(event)
+    if track is Track.FLAPPING:
+        return "error" if event.severity is Severity.FAIL else "warning"
+    return "error" if track in UNKNOWN else SEVERITIES[event.severity]
 
 
 def _alert(event: Event, why: str) -> dict[str, object]:

@@ -6,7 +6,7 @@ import json
 import re
 import time
 from abc import abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC
 from email.utils import parsedate_to_datetime
@@ -17,7 +17,9 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, SecretStr
 
-from heartbeat.channels import SLOW_RETRY, Channel, DeliveryFailed, Duration, Rendered
+from heartbeat.channels import SLOW_RETRY, Channel, DeliveryFailed, Departure, Duration, Rendered
+from heartbeat.channels.hidden import parts_of, secrets_of, words_of
+from heartbeat.channels.reaching import reach_server
 from heartbeat.check import CheckBroken, CheckFailed
 from heartbeat.core.batch import Batch
 from heartbeat.core.text import plain
@@ -31,8 +33,6 @@ ANSWER_CHARACTERS = 200
 RETRY_AFTER_MOST = 3600.0
 RETRIED = frozenset({408, 409, 421, 423, 424, 425, 429})
 SHORTENED = frozenset({400, 413})
-WORD = 8
-"""Shorter words of a secret are none by themselves: ``Bearer`` and ``hook`` are in many."""
 OWN_HEADERS = frozenset({"connection", "content-length", "content-type", "host", "idempotency-key",
                          "transfer-encoding", "webhook-id", "webhook-signature", "webhook-timestamp"})  # fmt: skip
 _HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}")
@@ -147,16 +147,35 @@ class OverHTTP(Channel):
             sentence, permanent=outcome.permanent, retry_after=outcome.retry_after, ambiguous=outcome.ambiguous
         )
 
+    def departure(self, batch: Batch, message: Rendered) -> Departure:
+        """Return the request; what is the same for every request of ours is left out."""
+        letter = self.letter(batch, message)
+        headers = (*letter.headers, ("Content-Type", letter.content_type))
+        to = f"{letter.method} {letter.url.get_secret_value()}"
+        return Departure(to, letter.body, headers, tuple(words_of(self)))
+
+    async def reach(self) -> tuple[str, ...]:
+        """Resolve, connect and do the TLS handshake. Raises ``DeliveryFailed``."""
+        return await reach_server(self.door(), timeout=self.timeout, tls=self._tls())
+
+    def door(self) -> str:
+        """Return a URL of the server that takes the messages."""
+        found = getattr(self, "url", None) or getattr(self, "base_url", "")
+        return found.get_secret_value() if isinstance(found, SecretStr) else str(found)
+
+    def _tls(self) -> TLS:
+        return TLS(verify=self.verify, ca_file=self.ca_file)
+
     def _scrub(self, letter: Letter, text: str) -> str:
         """Take our secrets out of what the receiver said: pages of errors like to repeat the path."""
         redactor = Redactor()
         for value in (letter.url.get_secret_value(), *secrets_of(self)):
-            for part in _parts(value):
+            for part in parts_of(value):
                 redactor.add("secret", part)
         return redactor(text)
 
     async def _post(self, letter: Letter) -> Response:
-        return await post(letter, timeout=self.timeout, tls=TLS(verify=self.verify, ca_file=self.ca_file))
+        return await post(letter, timeout=self.timeout, tls=self._tls())
 
 
 async def post(letter: Letter, *, timeout: float, tls: TLS) -> Response:  # noqa: ASYNC109 - libcurl keeps it, and says so
@@ -169,7 +188,7 @@ async def post(letter: Letter, *, timeout: float, tls: TLS) -> Response:  # noqa
         url=letter.url.get_secret_value(),
         method=letter.method,
         headers=letter.headers,
-        body=letter.body,
+        body=None if letter.method == "GET" else letter.body,
         content_type=letter.content_type,
         body_limit=ANSWER_BYTES,
         decode=False,
@@ -268,29 +287,3 @@ def origin(url: str) -> str:
     except ValueError:
         host = None
     return plain(f"{parts.scheme}://{host}", 200) if host else "another path"
-
-
-def secrets_of(value: object) -> Iterator[str]:
-    """Yield every secret among the options of a channel."""
-    if isinstance(value, SecretStr):
-        yield value.get_secret_value()
-    elif isinstance(value, Channel):
-        for name in type(value).model_fields:
-            yield from secrets_of(getattr(value, name))
-    elif isinstance(value, Mapping):
-        for one in value.values():
-            yield from secrets_of(one)
-    elif isinstance(value, (tuple, list)):
-        for one in value:
-            yield from secrets_of(one)
-
-
-def _parts(secret: str) -> Iterator[str]:
-    """Yield a secret and its longer words: a token without its ``Bearer``, a URL's path. The host is none."""
-    yield secret
-    text = secret
-    if "://" in secret:
-        url = urlsplit(secret)
-        text = f"{url.path}?{url.query}"
-        yield url.path
-    yield from (word for word in re.split(r"[\s/:?&=]+", text) if len(word) >= WORD)

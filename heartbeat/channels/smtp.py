@@ -140,7 +140,7 @@ class Transaction:
 
     async def _submit(self, client: SMTP, body: bytes) -> str:
         """Send envelope and mail step by step, so that it is known in which one the conversation broke off."""
-        await _greet(client)
+        await greet(client)
         size = [f"size={len(body)}"] if client.supports_extension("size") else []
         try:
             await client.mail(self.sender, options=size)
@@ -241,7 +241,8 @@ async def _desk(server: Server) -> AsyncIterator[Desk]:
         desk.turn.release()
 
 
-async def _greet(client: SMTP) -> None:
+async def greet(client: SMTP) -> None:
+    """Introduce ourselves, where that was not done."""
     if client.is_ehlo_or_helo_needed:
         try:
             await client.ehlo()
@@ -268,7 +269,7 @@ async def _secure(client: SMTP, host: str) -> None:
 
 async def _login(client: SMTP, server: Server) -> None:
     """Try the password once. The library's own login tries it with every mechanism, which locks accounts."""
-    await _greet(client)
+    await greet(client)
     ways = {"plain": client.auth_plain, "login": client.auth_login, "cram-md5": client.auth_crammd5}
     offered = [way for name, way in ways.items() if name in client.supported_auth_methods]
     if not offered:

@@ -34,7 +34,7 @@ class Telegram(OverHTTP, ForPeople):
 
     token: SecretStr
     """The bot's token, as BotFather gives it: ``123456:ABC...``."""
-    chat_id: Annotated[str, BeforeValidator(_as_text)]
+    chat_id: Annotated[str, BeforeValidator(_as_text, json_schema_input_type=str | int)]
     """Where to: the number of a chat (negative for groups), or ``@name`` of a public channel."""
     topic: int = Field(default=0, ge=0)
     """The topic of a forum (``message_thread_id``); none if left out."""

@@ -16,9 +16,10 @@ from heartbeat.channels import Rendered
 from heartbeat.channels.formats import FORMATS, JSON, native, without_evidence
 from heartbeat.channels.posting import Letter, OverHTTP, SecretURL, check_header
 from heartbeat.channels.templates import TemplateFailed, compile_body, render_body
-from heartbeat.core.batch import OVER, Batch
+from heartbeat.core.batch import Batch
+from heartbeat.core.model import OVER
 from heartbeat.core.payload import encode
-from heartbeat.core.telling import sentence_of
+from heartbeat.core.sentences import sentence_of
 from heartbeat.core.text import plain
 
 SECRET_PREFIX = "whsec_"  # noqa: S105 - the mark of a secret, not one
@@ -39,7 +40,9 @@ class Webhook(OverHTTP):
     """Where to: http or https. It is kept secret, as many receivers know their callers by it alone."""
     method: Literal["POST", "PUT"] = "POST"
     """``PUT`` for receivers that want it."""
-    secret: Annotated[tuple[SecretStr, ...], BeforeValidator(_as_tuple)] = Field(default=(), max_length=2)
+    secret: Annotated[
+        tuple[SecretStr, ...], BeforeValidator(_as_tuple, json_schema_input_type=str | tuple[str, ...])
+    ] = Field(default=(), max_length=2)
     """The key of the signature: ``whsec_`` and base64 of 24 to 64 bytes, or at least 24 bytes as they are. Two keys,
     the new one and the old one, sign twice: receivers can change over one by one."""
     headers: Mapping[str, SecretStr] = Field(default_factory=dict)

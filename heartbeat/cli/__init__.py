@@ -21,15 +21,29 @@ COMMANDS = {
     "run": "heartbeat.cli.run:run",
     "validate": "heartbeat.cli.config:validate",
     "once": "heartbeat.cli.once:once",
+    "verify": "heartbeat.cli.verify:verify",
+    "dry-run": "heartbeat.cli.dry_run:rehearse",
+    "test-alert": "heartbeat.cli.test_alert:send_test",
+    "simulate": "heartbeat.cli.simulate:simulate",
     "demo": "heartbeat.cli.demo:demo",
     "types": "heartbeat.cli.types:types",
+    "schema": "heartbeat.cli.config:schema",
+    "new": "heartbeat.cli.new:new",
     "status": "heartbeat.cli.daemon:status",
     "deliveries": "heartbeat.cli.deliveries:deliveries",
     "reload": "heartbeat.cli.daemon:reload",
     "run-now": "heartbeat.cli.daemon:run_now",
+    "silence": "heartbeat.cli.quiet:silence",
+    "maintenance": "heartbeat.cli.quiet:maintenance",
+    "ack": "heartbeat.cli.quiet:ack",
+    "disable": "heartbeat.cli.quiet:disable",
+    "enable": "heartbeat.cli.quiet:enable",
+    "deployment": "heartbeat.cli.deployment:deployment",
+    "explain": "heartbeat.cli.explain:explain",
+    "replay": "heartbeat.cli.replay:replay",
 }
 """Where each command is, in the order of the help."""
-COLOURFUL = frozenset({"demo", "types"})
+COLOURFUL = frozenset({"demo", "types", "verify"})
 """Those that print with rich."""
 
 
@@ -47,6 +61,10 @@ class Commands(TyperGroup):
         module, _, function = COMMANDS[cmd_name].partition(":")
         with nullcontext() if cmd_name in COLOURFUL else hidden("rich"):  # which structlog would take for tracebacks
             found = getattr(import_module(module), function)
+        if isinstance(found, typer.Typer):
+            group = typer.main.get_command(found)
+            group.name = cmd_name
+            return group
         one = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
         one.command(cmd_name)(found)
         return typer.main.get_command(one)

@@ -47,7 +47,9 @@ def status(config: ConfigOption, socket: SocketOption = None) -> int:
     return 0
 
 
-def ask(paths: list[Path], socket: Path | None, method: str, route: str) -> dict[str, Any] | int:
+def ask(
+    paths: list[Path], socket: Path | None, method: str, route: str, body: dict[str, Any] | None = None
+) -> dict[str, Any] | int:
     """Ask the daemon; return its answer, or an exit status after saying why there is none."""
     if socket is None:
         loaded = load_or_complain(paths)
@@ -55,7 +57,7 @@ def ask(paths: list[Path], socket: Path | None, method: str, route: str) -> dict
             return EX_CONFIG
         socket = loaded.control
     try:
-        code, answer = call(socket, method, route)
+        code, answer = call(socket, method, route, body)
     except Unreachable as error:
         typer.echo(str(error), err=True)
         return EX_UNAVAILABLE
@@ -67,12 +69,13 @@ def ask(paths: list[Path], socket: Path | None, method: str, route: str) -> dict
 
 
 def _worst_first(check: dict[str, Any]) -> tuple[int, str]:
-    rank = {"fail": 0, "warn": 2, "ok": 3}.get(check["severity"], 4)
-    return (1 if check["broken"] and rank else rank, check["name"])
+    worst = ("fail", "broken", "missed", "flapping", "warn", "ok", "unknown", "disabled")
+    return (worst.index(check["state"]), check["name"])
 
 
 def _row(check: dict[str, Any]) -> str:
-    word = "broken" if check["broken"] else check["severity"] or "-"
+    quiet = check["suppressed"]
+    why = f" [{quiet['sentence'] or quiet['reason']}]" if quiet else ""
     at = check["last_run"]
     when = datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M:%SZ") if at else "not yet run"
-    return f"{word:<7} {check['name']:<32} {when:<21} {check['sentence']}".rstrip()
+    return f"{check['state']:<8} {check['name']:<32} {when:<21} {check['sentence']}".rstrip() + why

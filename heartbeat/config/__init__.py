@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from heartbeat.collection import no_collection
-from heartbeat.config.advice import warnings
 from heartbeat.config.build import build_all, build_check, build_redactor
 from heartbeat.config.child import load_in_child
 from heartbeat.config.model import CheckConfig, Config, History, Log, Receiver, Web
 from heartbeat.config.problem import ConfigError, Place, Problem
 from heartbeat.config.sharing import Shared
+from heartbeat.core.model import NOTHING
 
 __all__ = [
     "CheckConfig",
@@ -25,16 +25,23 @@ __all__ = [
     "Web",
     "load",
     "load_in_child",
-    "warnings",
 ]
 
 
-def load(paths: Sequence[Path], environ: Mapping[str, str]) -> Config:
+def load(
+    paths: Sequence[Path],
+    environ: Mapping[str, str],
+    *,
+    targets: Mapping[str, str] = NOTHING,
+    over: Sequence[Path] = (),
+) -> Config:
     """Load a configuration in this process.
 
     Args:
         paths: files, and folders of ``*.yaml`` and ``*.yml`` files.
         environ: what ``${NAME}`` and ``${secret:NAME}`` are looked up in first.
+        targets: what takes the place of targets of the configuration, by name; references in it are expanded, too.
+        over: files that are laid over them: what they say holds, and the rest stays.
 
     Raises:
         ConfigError: with all mistakes at once.
@@ -42,7 +49,7 @@ def load(paths: Sequence[Path], environ: Mapping[str, str]) -> Config:
     from heartbeat.config.reader import read  # noqa: PLC0415 - the daemon reads in a child, and needs no YAML
 
     with no_collection():
-        plan, shared = read(paths, environ), Shared()
+        plan, shared = read(paths, environ, targets=targets, over=over), Shared()
         types = {draft.type: type(draft.model) for draft in plan.checks if draft.model}
         checks = {draft.name: build_check(draft, types.__getitem__, None, shared) for draft in plan.checks}
         return build_all(plan, checks, build_redactor(plan, None))

@@ -53,6 +53,10 @@ def build_check(draft: Draft, type_of: TypeOf, known: Config | None, shared: Sha
         labels=shared.labels(draft.labels),
         runbook=shared(draft.runbook),
         was=draft.was,
+        depends_on=shared(draft.depends_on),
+        objective=shared(draft.objective),
+        family=shared(draft.family),
+        tags=shared(draft.tags),
         digest=draft.digest,
     )
     return old if old is not None and old == new and old.digest == new.digest else new

@@ -4,47 +4,56 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
-from zoneinfo import ZoneInfo
 
-from cronsim import CronSim, CronSimError
-
+from heartbeat.config.dependencies import depends_on, resolve
 from heartbeat.config.document import to_python
 from heartbeat.config.labels import labels
-from heartbeat.config.limits import limits
+from heartbeat.config.limits import check_windows, limits
+from heartbeat.config.matrix import Member, Members
+from heartbeat.config.notify import Notify, make_routes
+from heartbeat.config.objective import check_objective, objective
 from heartbeat.config.options import validate
 from heartbeat.config.plan import Draft
 from heartbeat.config.policy import broken, make_policy, policy
 from heartbeat.config.problem import nearest, quoted
-from heartbeat.config.reading import Reader, Spot, Wrong, attempt, check_name, duration, name, refuse_key, text
+from heartbeat.config.reading import (
+    Reader,
+    Spot,
+    Wrong,
+    attempt,
+    check_name,
+    duration,
+    itself,
+    merged,
+    name,
+    names,
+    refuse_key,
+    text,
+)
+from heartbeat.config.timing import cron, timezone, timing
 from heartbeat.config.types import Types
-from heartbeat.core.schedule import Cron, Interval, Schedule
-from heartbeat.core.units import format_duration
+from heartbeat.core.policy import Policy, Routes
+from heartbeat.core.schedule import Interval, Schedule
 from heartbeat.plugins.source import digest_of
 
-EVERY = 60.0
-TIMEOUT = 10.0
 RESERVED = "heartbeat."
-LATER = frozenset(
-    [
-        "description",
-        "depends_on",
-        "objective",
-        "maintenance",
-        "matrix",
-        "tags",
-        "enabled",
-        "windows",
-        "accounts",
-        "steps",
-    ]
-)
+LATER = frozenset(["description", "enabled", "windows", "accounts", "steps"])
 _OTHER_WORDS = {"interval": "every", "period": "every", "frequency": "every", "schedule": "cron", "tz": "timezone",
                 "alerts": "notify", "alert": "notify", "receivers": "notify", "contacts": "notify",
-                "thresholds": "limits", "threshold": "limits", "retries": "policy"}  # fmt: skip
+                "thresholds": "limits", "threshold": "limits", "retries": "policy", "escalation": "escalate",
+                "dependencies": "depends_on", "depends": "depends_on", "parents": "depends_on", "parent": "depends_on",
+                "slo": "objective", "objectives": "objective", "for_each": "matrix", "tag": "tags"}  # fmt: skip
+_ELSEWHERE = {
+    **dict.fromkeys(
+        ("raise", "clear", "recheck", "remind", "hold", "missed", "flapping", "warn", "fail"), "belongs into policy:"
+    ),
+    **dict.fromkeys(("maintenance", "storm"), "is no key of a check, it stands at the top of the configuration"),
+}
+
+_OF_JUDGING = ("policy", "broken", "escalate", "notify")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,22 +62,36 @@ class Around:
 
     defaults: Mapping[str, Any]
     types: Types
-    notify: Reader
+    readers: Mapping[str, Reader]
+    judging: dict[Schedule, tuple[Policy, Routes]] = field(default_factory=dict)
+    """Made from the defaults alone, for checks that say nothing themselves: nearly all of many."""
 
 
-def read_checks(spot: Spot, around: Around) -> list[Draft]:
+def read_checks(members: Members, around: Around) -> list[Draft]:
     """Read all checks; those with mistakes are left out, and the mistakes noted."""
     drafts = []
-    readers = _READERS | {"notify": around.notify}
-    entries = attempt(spot, Spot.entries, {})
+    readers = {**_READERS, **around.readers}
+    taken = {member.name for member in members.checks}
     renamed: dict[str, str] = {}
-    for key, child in entries.items():
-        attempt(child, partial(_check_own_name, key))
-        draft = attempt(child, partial(_check, key, readers, around))
+    for member in members.checks:
+        attempt(member.spot, partial(_check_own_name, member.name))
+        draft = attempt(member.spot, partial(_check, member, readers, around))
         if draft is not None:
-            attempt(child.entries().get("was", child), partial(_check_was, draft, entries, renamed))
+            attempt(member.spot.entries().get("was", member.spot), partial(_check_was, draft, taken, renamed))
             drafts.append(draft)
-    return drafts
+    above = _dependencies(members)
+    return [replace(draft, depends_on=above[draft.name]) if draft.name in above else draft for draft in drafts]
+
+
+def _dependencies(members: Members) -> dict[str, tuple[str, ...]]:
+    """Return what each check depends on, of those that say so; also of those in which something else is wrong."""
+    given = {}
+    for member in members.checks:
+        entries = member.spot.node.value
+        if isinstance(entries, dict) and "depends_on" in entries:
+            spot = member.spot.entries()["depends_on"]
+            given[member.name] = (spot, attempt(spot, depends_on, ()))
+    return resolve(given, members.families)
 
 
 def _check_own_name(key: str, _: Spot) -> None:
@@ -77,39 +100,44 @@ def _check_own_name(key: str, _: Spot) -> None:
         raise Wrong(f"names that start with {RESERVED} are those of the daemon's checks of itself")
 
 
-def _check_was(draft: Draft, entries: Mapping[str, Spot], renamed: dict[str, str], _: Spot) -> None:
-    if draft.was and draft.was in entries:
+def _check_was(draft: Draft, taken: set[str], renamed: dict[str, str], _: Spot) -> None:
+    if draft.was and draft.was in taken:
         raise Wrong(f"the check {quoted(draft.was)} is still there; its history stays with it")
     if draft.was and renamed.setdefault(draft.was, draft.name) != draft.name:
         raise Wrong(f"the history of {quoted(draft.was)} already goes to {quoted(renamed[draft.was])}")
 
 
-def _check(key: str, readers: Mapping[str, Reader], around: Around, spot: Spot) -> Draft | None:
+def _check(member: Member, readers: Mapping[str, Reader], around: Around, spot: Spot) -> Draft | None:
     entries = spot.entries()
     before = len(spot.problems)
     own = {word: attempt(child, readers[word]) for word, child in entries.items() if word in readers}
     given = {word: value for word, value in own.items() if value is not None}
-    schedule, timeout = _timing(spot, entries, given, around.defaults)
+    schedule, timeout = timing(spot, entries, given, around.defaults)
+    policy, routes = _judging(spot, entries, given, around, schedule)
     kind = _type_of(spot, entries, around.types)
     found = around.types.get(kind, entries[kind]) if kind else None
+    _check_against(schedule, entries, given)
     model = validate(found, entries[kind], f'the check type "{kind}"') if found and kind else None
+    labels = _labels(member, entries, around.defaults.get("labels", {}), given.get("labels", {}))
     if kind is None or model is None or len(spot.problems) > before:
         return None
     options = to_python(entries[kind].node) or {}
-    defaults = around.defaults
     return Draft(
-        name=key,
+        name=member.name,
         type=kind,
         options=options,
         fingerprint=fingerprint(kind, options, around.types.found.sources[kind].digest),
         schedule=schedule,
         timeout=timeout,
-        policy=make_policy(_both("policy", defaults, given), _both("broken", defaults, given), schedule),
+        policy=policy,
         limits=given.get("limits", ()),
-        notify=given.get("notify", defaults.get("notify", ())),
-        labels=_both("labels", defaults, given),
+        notify=routes,
+        labels=labels,
         runbook=given.get("runbook", ""),
         was=given.get("was", ""),
+        tags=given.get("tags", around.defaults.get("tags", ())),
+        objective=given.get("objective"),
+        family=member.family,
         model=model,
     )
 
@@ -119,27 +147,39 @@ def fingerprint(kind: str, options: Mapping[str, Any], digest: str) -> str:
     return digest_of(kind, json.dumps(options, sort_keys=True), digest)
 
 
-def _both(key: str, defaults: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
-    return {**defaults.get(key, {}), **given.get(key, {})}
+def _judging(
+    spot: Spot, entries: Mapping[str, Spot], given: Mapping[str, Any], around: Around, schedule: Schedule
+) -> tuple[Policy, Routes]:
+    """Return when to raise and clear and so on, and who is told."""
+    if given.keys().isdisjoint(_OF_JUDGING) and schedule in around.judging:
+        return around.judging[schedule]
+    usual = around.defaults
+    target, track, escalation = (
+        merged(usual.get(key, {}), given.get(key, {})) for key in ("policy", "broken", "escalate")
+    )
+    notify = given.get("notify", Notify()).over(usual.get("notify", Notify()))
+    policy = attempt(entries.get("policy", spot), lambda _: make_policy(target, track, escalation, schedule), Policy())
+    routes = attempt(entries.get("escalate", spot), lambda _: make_routes(notify, escalation), Routes())
+    if given.keys().isdisjoint(_OF_JUDGING):
+        around.judging[schedule] = policy, routes
+    return policy, routes
 
 
-def _timing(
-    spot: Spot, entries: Mapping[str, Spot], given: Mapping[str, Any], defaults: Mapping[str, Any]
-) -> tuple[Schedule, float]:
-    """Return when a check runs and how long it may take."""
-    if "cron" in entries:
-        if "every" in entries:
-            entries["cron"].wrong("every and cron exclude each other; keep one", entries["cron"].key)
-        timeout = given.get("timeout", defaults.get("timeout", TIMEOUT))
-        return Cron(given.get("cron", ""), given.get("timezone", "UTC")), timeout
-    if "timezone" in entries:
-        entries["timezone"].wrong("has no effect without cron", entries["timezone"].key)
-    every = given.get("every", defaults.get("every", EVERY))
-    timeout = given.get("timeout", defaults.get("timeout", min(TIMEOUT, every)))
-    if timeout > every:
-        culprit = entries.get("timeout") or entries.get("every") or spot
-        culprit.wrong(f"the timeout ({format_duration(timeout)}) is longer than every ({format_duration(every)})")
-    return Interval(every), timeout
+def _check_against(schedule: Schedule, entries: Mapping[str, Spot], given: Mapping[str, Any]) -> None:
+    """Note what can never come true when the check runs like this."""
+    interval = schedule.seconds if isinstance(schedule, Interval) else None
+    if "limits" in given:
+        check_windows(entries["limits"], given["limits"], interval)
+    if "objective" in given:
+        check_objective(entries["objective"], given["objective"], interval)
+
+
+def _labels(
+    member: Member, entries: Mapping[str, Spot], usual: Mapping[str, str], own: Mapping[str, str]
+) -> dict[str, str]:
+    for label in own.keys() & member.values.keys():
+        entries["labels"].wrong(f"{label} is a label already: the matrix gives each of its checks its own")
+    return {**usual, **member.values, **own}
 
 
 def _type_of(spot: Spot, entries: Mapping[str, Spot], types: Types) -> str | None:
@@ -152,37 +192,15 @@ def _type_of(spot: Spot, entries: Mapping[str, Spot], types: Types) -> str | Non
     for key in strange:
         if key in kinds:
             continue
-        if kinds or key in LATER or nearest(key, _READERS, _OTHER_WORDS):
+        if key in _ELSEWHERE:
+            entries[key].wrong(_ELSEWHERE[key], entries[key].key)
+        elif kinds or key in LATER or nearest(key, _READERS, _OTHER_WORDS):
             refuse_key(entries[key], key, _READERS, _OTHER_WORDS, LATER)
         else:
             entries[key].wrong(f"unknown check type {quoted(key)}{nearest(key, sources)}", entries[key].key)
     if not strange:
         spot.wrong("needs a type: one key such as http: with its options")
     return kinds[0] if len(kinds) == 1 else None
-
-
-def cron(spot: Spot) -> str:
-    """Read a cron expression of five fields."""
-    value = text(spot)
-    try:
-        if len(value.split()) != 5:
-            raise Wrong("must have five fields: minute, hour, day of month, month, day of week")
-        next(CronSim(value, datetime(2024, 1, 1, tzinfo=UTC)))
-    except CronSimError as error:
-        raise Wrong(f"is no cron expression: {error}") from None
-    except StopIteration:
-        raise Wrong("never comes") from None
-    return value
-
-
-def timezone(spot: Spot) -> str:
-    """Read the name of a time zone."""
-    value = text(spot)
-    try:
-        ZoneInfo(value)
-    except (KeyError, ValueError, OSError):
-        raise Wrong(f"there is no time zone {spot.shown()}; write it like Europe/Stockholm") from None
-    return value
 
 
 _READERS: dict[str, Reader] = {
@@ -192,9 +210,14 @@ _READERS: dict[str, Reader] = {
     "timeout": duration(0.01),
     "policy": policy,
     "broken": broken,
+    "depends_on": depends_on,
     "limits": limits,
-    "notify": text,
+    "objective": objective,
+    "notify": itself,
+    "escalate": itself,
     "labels": labels,
+    "matrix": itself,
     "runbook": text,
+    "tags": names,
     "was": name,
 }

@@ -10,15 +10,16 @@ from typing import Any, NamedTuple, NoReturn
 import yaml
 
 from heartbeat.config.problem import Place, Problem, problem_at, quoted
-from heartbeat.config.scalars import Scalar, kind_of, resolve
+from heartbeat.config.scalars import kind_of, resolve
 
 FILE_BYTES = 10 * 1024 * 1024
 ALIASES = 100
 NODES = 1_000_000
 DEPTH = 50
 
-Expand = Callable[[str, bool, Path], tuple[Scalar, bool]]
-"""Takes a text, whether it is plain, and its file; returns the value and whether it is secret. Raises ValueError."""
+Expand = Callable[[str, bool, Path], tuple[Any, bool]]
+"""Takes a text, whether it is plain, and its file; returns the value (a scalar, or what stands for one) and
+whether it is secret. Raises ValueError."""
 
 
 class Node(NamedTuple):
@@ -44,6 +45,16 @@ def parse(text: str, file: Path, expand: Expand, problems: list[Problem]) -> Nod
         return composer.document(_events(text, composer.refuse))
     except _Refused:
         return None
+
+
+def lay_over(under: Node, over: Node) -> Node:
+    """Return a tree in which what another says takes the place of what is there; mappings are merged key by key."""
+    if not (isinstance(under.value, dict) and isinstance(over.value, dict)):
+        return over
+    both = {
+        key: lay_over(under.value[key], child) if key in under.value else child for key, child in over.value.items()
+    }
+    return under._replace(value={**under.value, **both}, keys={**under.keys, **over.keys})
 
 
 def to_python(node: Node) -> Any:

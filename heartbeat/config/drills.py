@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from functools import partial
 
-from heartbeat.config.checks import cron, timezone
 from heartbeat.config.model import Drill
 from heartbeat.config.problem import nearest, quoted
 from heartbeat.config.reading import Reader, Spot, Wrong, attempt, duration, fields, name
+from heartbeat.config.timing import cron, timezone
 from heartbeat.core.schedule import Cron
 
 _OTHER_WORDS = {"to": "receiver", "notify": "alert", "raise_to": "alert", "schedule": "cron", "tz": "timezone"}

@@ -1,4 +1,8 @@
-"""Expansion of ``${NAME}``, ``${secret:NAME}`` and ``${file:PATH}`` in values that were already parsed."""
+"""Expansion of ``${NAME}``, ``${secret:NAME}`` and ``${file:PATH}`` in values that were already parsed.
+
+What has ``${matrix.NAME}`` in it waits until the check that it stands in is expanded into its members, and what has
+``${target.NAME}`` until all files are read, as the targets may stand in any of them.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +11,7 @@ import stat
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 from heartbeat.config.problem import nearest, quoted
 from heartbeat.redaction import MINIMUM, Redactor
@@ -15,11 +20,27 @@ SECRET_BYTES = 1024 * 1024
 _TOKEN = re.compile(r"\$(\$\{)|\$\{([^{}]*)\}|\$\{")
 _NAME = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)(?::-(.*))?", re.DOTALL)
 _SECRET_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,199}")
-_RESERVED = ("matrix.", "steps.", "accounts.")
+_MATRIX = re.compile(r"\$(\$\{)|\$\{matrix\.([^{}]*)\}")
+_RESERVED = ("steps.", "accounts.")
+_TARGET = "target."
 
 
 class NotExpanded(ValueError):  # noqa: N818 - a sentence for the operator, beside Wrong
     """A ``${...}`` that cannot be replaced; the message says why."""
+
+
+class Deferred(NamedTuple):
+    """A text with ``${matrix.NAME}`` or ``${target.NAME}`` in it, as written; ``plain`` says that it had no quotes."""
+
+    text: str
+    plain: bool
+
+
+class Target(NamedTuple):
+    """The value of a target, and whether a secret is in it."""
+
+    value: str
+    secret: bool = False
 
 
 @dataclass(slots=True)
@@ -31,12 +52,14 @@ class Surroundings:
         redactor: learns every secret.
         secrets: all secrets that were used, as name and value.
         files: all files that were read or looked for.
+        targets: the targets, once all files are read.
     """
 
     environ: Mapping[str, str]
     redactor: Redactor = field(default_factory=Redactor)
     secrets: dict[tuple[str, str], None] = field(default_factory=dict)
     files: dict[Path, None] = field(default_factory=dict)
+    targets: dict[str, Target] = field(default_factory=dict)
 
 
 def expand(text: str, folder: Path, around: Surroundings) -> tuple[str, bool]:
@@ -75,9 +98,38 @@ def expand(text: str, folder: Path, around: Surroundings) -> tuple[str, bool]:
 
 
 def is_one_variable(text: str) -> bool:
-    """Say whether a text is one reference to the environment and nothing else, so that it may become a number."""
+    """Say whether a text is one reference to a variable and nothing else, so that it may become a number."""
     token = _TOKEN.fullmatch(text)
-    return bool(token and token[2] and _NAME.fullmatch(token[2]))
+    if token is None or not token[2]:
+        return False
+    return bool(_NAME.fullmatch(token[2]) or _MATRIX.fullmatch(text)) or token[2].startswith(_TARGET)
+
+
+def needs_matrix(text: str) -> bool:
+    """Say whether a text refers to the values of a matrix."""
+    return "${matrix." in text and any(token[1] is None for token in _MATRIX.finditer(text))
+
+
+def needs_targets(text: str) -> bool:
+    """Say whether a text refers to targets."""
+    return "${target." in text and any((token[2] or "").startswith(_TARGET) for token in _TOKEN.finditer(text))
+
+
+def fill(text: str, values: Mapping[str, str]) -> str:
+    """Put the values of a matrix into a text; other references stay, also those that such a value completes.
+
+    So ``${secret:TOKEN_${matrix.region}}`` is one secret per region. Raises ``NotExpanded`` for names that the matrix
+    has not.
+    """
+
+    def replace(token: re.Match[str]) -> str:
+        if token[1]:
+            return token[0]
+        if token[2] not in values:
+            raise NotExpanded(f"the matrix has no {quoted(token[2])}{nearest(token[2], values)}")
+        return values[token[2]]
+
+    return _MATRIX.sub(replace, text)
 
 
 def _look_up(reference: str | None, folder: Path, around: Surroundings) -> tuple[str, bool]:
@@ -88,9 +140,18 @@ def _look_up(reference: str | None, folder: Path, around: Surroundings) -> tuple
     if reference.startswith("file:"):
         path = folder / reference.removeprefix("file:")
         return _keep(path.name, read_secret(path, around), around), True
+    if reference.startswith(_TARGET):
+        return _target(reference.removeprefix(_TARGET), around)
     if reference.startswith(_RESERVED):
         raise NotExpanded(f"${{{reference}}} is not supported here yet")
     return _variable(reference, around.environ), False
+
+
+def _target(name: str, around: Surroundings) -> Target:
+    if name not in around.targets:
+        hint = nearest(name, around.targets) or "; name it under targets: at the top of the configuration"
+        raise NotExpanded(f"there is no target {quoted(name)}{hint}")
+    return around.targets[name]
 
 
 def _variable(reference: str, environ: Mapping[str, str]) -> str:
@@ -98,7 +159,7 @@ def _variable(reference: str, environ: Mapping[str, str]) -> str:
     if not found:
         raise NotExpanded(
             f"{quoted('${' + reference + '}')} is no reference; there are ${{NAME}}, ${{NAME:-default}}, "
-            "${secret:NAME} and ${file:PATH}, and $${ for the characters"
+            "${secret:NAME}, ${file:PATH} and ${target.NAME}, and $${ for the characters"
         )
     name, default = found.groups()
     value = environ.get(name)

@@ -37,14 +37,15 @@ def labels(spot: Spot) -> dict[str, str]:
     if len(entries) > LABELS:
         raise Wrong(f"must be at most {LABELS} labels: each is on every series of the check")
     for name, child in entries.items():
-        if problem := _objection(name):
+        if problem := objection(name):
             child.wrong(problem, child.key)
         elif (value := attempt(child, _value)) is not None:
             found[name] = value
     return found
 
 
-def _objection(name: str) -> str:
+def objection(name: str) -> str:
+    """Return why this is no name for a label, or nothing."""
     if name in RESERVED or name.startswith("__"):
         return f'the label "{name}" is reserved; use another name'
     return "" if _NAME.fullmatch(name) else f"{quoted(name)} is no name for a label: use letters, digits and _"

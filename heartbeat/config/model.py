@@ -11,13 +11,19 @@ from pydantic import SecretStr
 from heartbeat.channels import Channel
 from heartbeat.check import Check
 from heartbeat.core.limits import Limit
-from heartbeat.core.model import NOTHING
-from heartbeat.core.policy import Policy
+from heartbeat.core.model import NOTHING, Address
+from heartbeat.core.objectives import Objective
+from heartbeat.core.policy import Policy, Routes
+from heartbeat.core.quiet import Maintenance
 from heartbeat.core.schedule import Cron, Schedule
+from heartbeat.core.storm import StormRule
 from heartbeat.redaction import Redactor
 
 FALLBACK = "fallback"
 """The name of the receiver that is told what another could not be told."""
+
+NOBODY = Routes()
+_STORM = StormRule()
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,10 +43,16 @@ class CheckConfig:
     timeout: float
     policy: Policy
     limits: tuple[Limit, ...] = ()
-    notify: tuple[str, ...] = ()
+    notify: Routes = NOBODY
     labels: Mapping[str, str] = field(default_factory=lambda: NOTHING)
     runbook: str = ""
     was: str = ""
+    depends_on: tuple[str, ...] = ()
+    objective: Objective | None = None
+    family: str = ""
+    """The name as written of the check whose matrix this one comes from; empty for others."""
+    tags: tuple[str, ...] = ()
+    """Words by which commands choose checks; the daemon makes no use of them."""
     digest: bytes = field(default=b"", compare=False)
 
 
@@ -113,8 +125,13 @@ class Config:
     redactor: Redactor
     location: str = ""
     self_notify: tuple[str, ...] = ()
+    storm: StormRule | None = _STORM
+    """When most checks fail at once for the monitor itself; None: never."""
+    tokens: Mapping[str, SecretStr] = field(default_factory=lambda: NOTHING)
+    """Who may write over TCP: by name the token of each."""
     watchdog: Watchdog | None = None
     drills: tuple[Drill, ...] = ()
+    maintenance: tuple[Maintenance, ...] = ()
     web: Web = Web()
     history: History = History()
     log: Log = Log()
@@ -127,3 +144,22 @@ class Config:
     duration_buckets: tuple[float, ...] = (0.05, 0.25, 1.0, 5.0)
     plugins: tuple[Path, ...] = ()
     """The folders of own check types."""
+    targets: Mapping[str, str] = field(default_factory=lambda: NOTHING)
+    """Addresses with a name, as they were put in where the configuration refers to them."""
+    targeted: Mapping[str, frozenset[str]] = field(default_factory=lambda: NOTHING)
+    """To which targets each check refers that does, by its name as written; an empty one may be any."""
+
+    @property
+    def channels(self) -> dict[str, Channel]:
+        """All channels, by identity."""
+        return {name: channel for receiver in self.receivers.values() for name, channel in receiver.channels.items()}
+
+    def ways_out(self, receivers: tuple[str, ...]) -> tuple[Address, ...]:
+        """Return the ways out of receivers, by name; one that is not there has none."""
+        known = [self.receivers[name] for name in receivers if name in self.receivers]
+        return tuple(
+            Address(receiver.name, name, to)
+            for receiver in known
+            for name, channel in receiver.channels.items()
+            for to in channel.recipients()
+        )

@@ -7,7 +7,8 @@ from typing import Any
 
 from heartbeat.check import Check
 from heartbeat.core.limits import Limit
-from heartbeat.core.policy import Policy
+from heartbeat.core.objectives import Objective
+from heartbeat.core.policy import Policy, Routes
 from heartbeat.core.schedule import Schedule
 from heartbeat.plugins import Source
 from heartbeat.plugins.source import digest_of
@@ -29,10 +30,14 @@ class Draft:
     timeout: float
     policy: Policy
     limits: tuple[Limit, ...]
-    notify: tuple[str, ...]
+    notify: Routes
     labels: dict[str, str]
     runbook: str
     was: str
+    depends_on: tuple[str, ...] = ()
+    objective: Objective | None = None
+    family: str = ""
+    tags: tuple[str, ...] = ()
     model: Check | None = field(default=None, compare=False)
     digest: bytes = b""
 
@@ -68,4 +73,5 @@ class Plan:
 def digest(draft: Draft) -> bytes:
     """Return what changes with anything about a check; the fingerprint stands for its type and options."""
     told = (draft.name, draft.fingerprint, draft.schedule, draft.timeout, draft.policy, draft.limits)
-    return bytes.fromhex(digest_of(repr((told, draft.notify, draft.labels, draft.runbook, draft.was))))
+    rest = (draft.notify, draft.labels, draft.runbook, draft.was, draft.depends_on, draft.objective, draft.family)
+    return bytes.fromhex(digest_of(repr((told, *rest, draft.tags))))

@@ -10,16 +10,28 @@ from pathlib import Path
 from typing import Any
 
 from heartbeat.config.checks import Around, read_checks
-from heartbeat.config.document import FILE_BYTES, Node, parse
+from heartbeat.config.document import FILE_BYTES, Expand, Node, lay_over, parse
 from heartbeat.config.drills import read_drills
-from heartbeat.config.expansion import Surroundings, expand, is_one_variable
+from heartbeat.config.expansion import (
+    Deferred,
+    Surroundings,
+    expand,
+    fill,
+    is_one_variable,
+    needs_matrix,
+    needs_targets,
+)
+from heartbeat.config.matrix import Members, Values, expand_all, refuse_deferred
+from heartbeat.config.notify import escalation_reader, notify_reader, receivers_named
 from heartbeat.config.plan import Plan
 from heartbeat.config.problem import ConfigError, Place, Problem, problem_at, quoted
 from heartbeat.config.reading import Spot, attempt
 from heartbeat.config.receivers import read_receivers
 from heartbeat.config.scalars import Scalar, resolve
-from heartbeat.config.settings import STORE, control_path, read_defaults, read_top, receivers_named
+from heartbeat.config.settings import STORE, control_path, read_defaults, read_top
+from heartbeat.config.targets import fill_targets, take_targets, targets_of_checks
 from heartbeat.config.types import Types, problem_of
+from heartbeat.core.model import NOTHING
 from heartbeat.plugins import Found, Source, discover
 
 MESSAGE_CHARACTERS = 500
@@ -34,12 +46,26 @@ class _Reading:
     unreadable: set[tuple[str, int, int]] = field(default_factory=set)
     """Where a value could not be had at all: what is said later of such a place only follows from that."""
     noted: int = 0
+    deferred: bool = False
+    """Something refers to the values of a matrix, or to targets."""
 
-    def expand(self, text: str, plain: bool, file: Path) -> tuple[Scalar, bool]:
+    def expand(self, text: str, plain: bool, file: Path) -> tuple[Scalar | Deferred, bool]:
         """Expand one scalar; one that is a single plain variable may become a number."""
+        if needs_matrix(text) or needs_targets(text):
+            self.deferred = True
+            return Deferred(text, plain), False
+        return self.expand_now(text, plain and is_one_variable(text), file)
+
+    def expand_now(self, text: str, may_be_number: bool, file: Path) -> tuple[Scalar, bool]:
         value, secret = expand(text, file.parent, self.around)
-        resolved = resolve(value) if plain and value and is_one_variable(text) else value
-        return resolved, secret
+        return resolve(value) if may_be_number and value else value, secret
+
+    def fill(self, node: Node, values: Values = NOTHING) -> Node:
+        """Expand what was deferred: until the targets were known, or for one member of a matrix."""
+        written: Deferred = node.value
+        may_be_number = written.plain and is_one_variable(written.text)
+        value, secret = self.expand_now(fill(written.text, values), may_be_number, node.place.file)
+        return node._replace(value=value, secret=secret)
 
     def parsed(self, *, whole: bool) -> None:
         """Remember what was wrong with the files themselves; raise it if one of them could not be read at all."""
@@ -62,31 +88,42 @@ class _Reading:
         return replace(problem, message=cut)
 
 
-def read(paths: Sequence[Path], environ: Mapping[str, str], loading: Callable[[Source], None] = lambda _: None) -> Plan:
+def read(
+    paths: Sequence[Path],
+    environ: Mapping[str, str],
+    loading: Callable[[Source], None] = lambda _: None,
+    targets: Mapping[str, str] = NOTHING,
+    over: Sequence[Path] = (),
+) -> Plan:
     """Read files and folders into a plan.
 
     Args:
         paths: files, and folders of ``*.yaml`` and ``*.yml`` files; their top levels are merged.
         environ: what ``${NAME}`` stands for.
         loading: is told each plugin before its code runs.
+        targets: what takes the place of targets of the configuration, by name.
+        over: files that are laid over them: what they say holds, and the rest stays.
 
     Raises:
         ConfigError: with all mistakes.
     """
     reading = _Reading(Surroundings(environ))
-    root = Spot(_merge(_documents(paths, reading), reading), "", reading.problems)
+    written = _merge(_documents(paths, reading, reading.expand), reading)
+    for above in _documents(over, reading, reading.expand) if over else ():
+        written = lay_over(written, above)
+    root, about_targets = _with_targets(Spot(written, "", reading.problems), reading, targets)
+    members = _members(root, reading)
     top = read_top(root)
     if "checks" not in root.node.value:
         root.wrong("has no checks:")
     types = _types(top, reading, loading)
     receivers = read_receivers(top["receivers"]) if "receivers" in top else {}
     notify = receivers_named(receivers)
-    defaults = read_defaults(top["defaults"]) if "defaults" in top else {}
-    if "notify" in defaults:
-        defaults["notify"] = attempt(defaults["notify"], notify, ())
-    drafts = read_checks(top["checks"], Around(defaults, types, notify)) if "checks" in top else []
+    readers = {"notify": notify_reader(receivers), "escalate": escalation_reader(receivers)}
+    defaults = read_defaults(top["defaults"], readers) if "defaults" in top else {}
+    drafts = read_checks(members, Around(defaults, types, readers))
     types.load_all(lambda source: source.path is not None and not source.bundled)
-    settings = _settings(top, root)
+    settings = {**_settings(top, root), **about_targets, "tokens": top.get("api", {})}
     settings["self_notify"] = attempt(top["self_notify"], notify, ()) if "self_notify" in top else ()
     if "drill" in top:
         settings["drills"] = attempt(
@@ -94,14 +131,49 @@ def read(paths: Sequence[Path], environ: Mapping[str, str], loading: Callable[[S
         )
     reading.fail()
     settings["files"] = (*reading.around.files, *_plugin_files(types.found, settings["plugins"]))
-    used = {draft.type for draft in drafts}
-    sources = {name: source for name, source in types.found.sources.items() if name in used}
+    sources = {draft.type: types.found.sources[draft.type] for draft in drafts}
     return Plan(settings, receivers, drafts, sources, tuple(reading.around.secrets))
+
+
+def read_as_written(paths: Sequence[Path]) -> Node:
+    """Return the tree of files and folders with its references as they are written. Raises ``ConfigError``."""
+    reading = _Reading(Surroundings({}))
+    return _merge(_documents(paths, reading, lambda text, _plain, _file: (text, False)), reading)
+
+
+def _with_targets(tree: Spot, reading: _Reading, targets: Mapping[str, str]) -> tuple[Spot, dict[str, Any]]:
+    """Return the root with the targets put in, and what ``Config`` keeps of them."""
+    take_targets(tree, reading.around, targets)
+    targeted = targets_of_checks(tree.node) if reading.deferred else {}
+    root = replace(tree, node=fill_targets(tree, reading.fill)) if reading.deferred else tree
+    values = {name: target.value for name, target in reading.around.targets.items()}
+    return root, {"targets": values, "targeted": targeted}
+
+
+def _members(root: Spot, reading: _Reading) -> Members:
+    """Return the checks, matrices expanded. What cannot be expanded there could not be had at all, either."""
+    entries = root.entries()
+    members = expand_all(entries["checks"], reading.fill) if "checks" in entries else Members()
+    if reading.deferred:
+        refuse_deferred(root)
+    reading.parsed(whole=True)
+    return members
 
 
 def _settings(top: Mapping[str, Any], root: Spot) -> dict[str, Any]:
     """Return the arguments of ``Config`` that are set, and those that have no default there."""
-    plain = ("location", "web", "history", "log", "watchdog", "grace", "stall_limit", "concurrency")
+    plain = (
+        "location",
+        "web",
+        "history",
+        "log",
+        "watchdog",
+        "grace",
+        "stall_limit",
+        "concurrency",
+        "maintenance",
+        "storm",
+    )
     settings = {key: top[key] for key in plain if key in top}
     if top.get("metrics"):
         settings["duration_buckets"] = top["metrics"]
@@ -129,12 +201,12 @@ def _plugin_files(found: Found, folders: Iterable[Path]) -> tuple[Path, ...]:
     return (*folders, *files, *helpers)
 
 
-def _documents(paths: Sequence[Path], reading: _Reading) -> list[Node]:
+def _documents(paths: Sequence[Path], reading: _Reading, expand: Expand) -> list[Node]:
     trees = []
     files = _files(paths, reading)
     for file in files:
         text = _read_text(file, reading)
-        tree = parse(text, file, reading.expand, reading.problems) if text is not None else None
+        tree = parse(text, file, expand, reading.problems) if text is not None else None
         if tree is None:
             continue
         if not isinstance(tree.value, dict):

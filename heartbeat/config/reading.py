@@ -14,6 +14,7 @@ from heartbeat.config.scalars import kind_of
 from heartbeat.core.units import format_duration, parse_duration
 
 NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]{0,99}")
+NAME_CHARACTERS = 100
 TEXT_CHARACTERS = 2000
 
 
@@ -94,6 +95,15 @@ def fields(
 
 
 _NOTHING = object()
+
+
+def merged(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what is set in either of two mappings; in both, that of ``over``. Mappings in them are merged likewise."""
+    both = {
+        key: merged(under[key], value) if isinstance(value, dict) and isinstance(under.get(key), dict) else value
+        for key, value in over.items()
+    }
+    return {**under, **both}
 
 
 def refuse_key(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -12,10 +13,13 @@ from urllib.parse import urlsplit
 
 from pydantic import SecretStr
 
+from heartbeat.config.api import api
 from heartbeat.config.labels import LABEL_CHARACTERS, labels
+from heartbeat.config.maintenance import maintenance
 from heartbeat.config.model import History, Log, Watchdog, Web
-from heartbeat.config.policy import broken, policy
-from heartbeat.config.problem import Place, nearest
+from heartbeat.config.notify import Notify, make_routes
+from heartbeat.config.policy import broken, make_policy, policy
+from heartbeat.config.problem import Place
 from heartbeat.config.reading import (
     Reader,
     Spot,
@@ -30,6 +34,9 @@ from heartbeat.config.reading import (
     text,
     whole,
 )
+from heartbeat.config.storm import storm
+from heartbeat.core.policy import Policy, Routes
+from heartbeat.core.schedule import Interval
 from heartbeat.core.units import format_duration
 
 STORE = Path("/var/lib/heartbeat/heartbeat.db")
@@ -37,27 +44,17 @@ SOCKET_BYTES = 100
 """Linux takes 107 bytes for the path of a unix socket, others fewer."""
 LATER = frozenset(
     [
-        "maintenance",
-        "matrix",
         "accounts",
         "flows",
         "steps",
-        "silences",
-        "quiet",
         "templates",
-        "objectives",
-        "dependencies",
-        "storm",
         "routes",
-        "escalation",
         "groups",
         "tests",
         "comparisons",
         "canaries",
         "logs",
-        "tokens",
         "status_page",
-        "api",
     ]
 )
 _OTHER_WORDS = {
@@ -66,6 +63,7 @@ _OTHER_WORDS = {
     **dict.fromkeys(("database", "storage"), "store"),
     "logging": "log", "retention": "history", "listen": "web", "default": "defaults", "socket": "control",
     **dict.fromkeys(("dead_mans_switch", "deadman", "healthcheck"), "watchdog"), "drills": "drill",
+    "target": "targets",
 }  # fmt: skip
 _LISTEN = re.compile(r"(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9._-]+):([0-9]{1,5})")
 
@@ -75,9 +73,26 @@ def read_top(root: Spot) -> dict[str, Any]:
     return fields(root, _TOP, _OTHER_WORDS, LATER)
 
 
-def read_defaults(spot: Spot) -> dict[str, Any]:
-    """Read what checks take where they say nothing themselves; ``notify`` stays a spot."""
-    return fields(spot, DEFAULTS)
+def read_defaults(spot: Spot, readers: Mapping[str, Reader]) -> dict[str, Any]:
+    """Read what checks take where they say nothing themselves; what does not go together is left out.
+
+    Args:
+        spot: the value of ``defaults``.
+        readers: what reads the keys that name receivers.
+    """
+    given = fields(spot, {**DEFAULTS, **readers}, {"escalation": "escalate"})
+    for key, making in (("policy", _policy_of), ("escalate", _routes_of)):
+        if key in given and attempt(spot.entries()[key], partial(making, given[key])) is None:
+            del given[key]
+    return given
+
+
+def _policy_of(given: Mapping[str, Any], _: Spot) -> Policy:
+    return make_policy(given, {}, {}, Interval(1.0))
+
+
+def _routes_of(given: Mapping[str, Any], _: Spot) -> Routes:
+    return make_routes(Notify(), given)
 
 
 def control_path(top: Mapping[str, Any], root: Spot) -> Path:
@@ -197,7 +212,9 @@ DEFAULTS: dict[str, Reader] = {
     "policy": policy,
     "broken": broken,
     "notify": itself,
+    "escalate": itself,
     "labels": labels,
+    "tags": names,
 }
 _TOP: dict[str, Reader] = {
     "location": _location,
@@ -205,6 +222,7 @@ _TOP: dict[str, Reader] = {
     "control": path,
     "plugins": _plugins,
     "web": _web,
+    "api": api,
     "watchdog": _watchdog,
     "drill": itself,
     "receivers": itself,
@@ -215,19 +233,9 @@ _TOP: dict[str, Reader] = {
     "grace": duration(0.0, 3600.0),
     "stall_limit": duration(5.0, 3600.0),
     "concurrency": whole(1, 100_000),
+    "maintenance": maintenance,
+    "storm": storm,
+    "targets": itself,
     "defaults": itself,
     "checks": itself,
 }
-
-
-def receivers_named(known: Mapping[str, Any]) -> Reader:
-    """Return a reader of a list of receivers' names, which must exist."""
-
-    def read(spot: Spot) -> tuple[str, ...]:
-        found = names(spot)
-        for one in found:
-            if one not in known:
-                raise Wrong(f'there is no receiver "{one}"{nearest(one, known)}')
-        return found
-
-    return read

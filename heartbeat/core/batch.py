@@ -9,9 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from heartbeat.core.model import Address, Delivery, Event, Kind, derive_id
-
-OVER = frozenset({Kind.RESOLVED, Kind.CHECK_REPAIRED, Kind.WITHDRAWN})
+from heartbeat.core.model import OVER, Address, Delivery, Event, derive_id
 
 
 @dataclass(frozen=True, slots=True)

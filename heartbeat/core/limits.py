@@ -1,68 +1,83 @@
-"""Limits: rules on what the current run measured, and the one function that holds a result against them."""
+"""Limits: rules on what a run measured, or on what a window of runs did, as data; and how values are written."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from heartbeat.core.model import Finding, Outcome, Reason, Result, Run, Severity, Verdict
+from heartbeat.core.model import Result, Severity
+from heartbeat.core.units import format_duration
 
-LAG_SHARE_OF_TIMEOUT = 0.1
-"""A timeout counts as distorted once our own loop stood still for this share of it."""
+AVAILABILITY = "availability"
+COUNT = "count"
+FOLDED = ("min", "max", "mean", "rate", "delta")
+"""What is made of the values in a window, besides quantiles."""
 
 
 @dataclass(frozen=True, slots=True)
 class Bound:
-    """One level of a limit: it fires for values above ``above`` or below ``below`` (a value on the bound holds)."""
+    """One level of a limit: it fires for values above ``above`` or below ``below`` (a value on the bound holds).
+
+    Once it has fired it is held until a value is at most ``clear_above`` and at least ``clear_below``; where these are
+    not set, until no bound is broken.
+    """
 
     severity: Severity
     above: float | None = None
     below: float | None = None
+    clear_above: float | None = None
+    clear_below: float | None = None
 
     def broken_by(self, value: float) -> bool:
-        """Say whether the value lies outside."""
+        """Say whether the value lies outside; one that is no number does not."""
         return (self.above is not None and value > self.above) or (self.below is not None and value < self.below)
+
+    def cleared_by(self, value: float) -> bool:
+        """Say whether the value is back far enough; one that is no number is not."""
+        above = self.above if self.clear_above is None else self.clear_above
+        below = self.below if self.clear_below is None else self.clear_below
+        return (above is None or value <= above) and (below is None or value >= below)
 
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """A rule on one measurement of the current run.
+    """A rule on one measurement of the current run, or on a window of runs.
 
-    ``measure`` is ``duration``, the name of a measurement, or ``phase.NAME``. ``unit`` (``s``, ``B``, ``ratio`` or
-    nothing) is how values are written in messages.
+    Attributes:
+        measure: ``duration``, the name of a measurement, or ``phase.NAME``; with the aggregate ``count`` an outcome,
+            with ``availability`` nothing.
+        bounds: its levels.
+        unit: how values are written in messages: ``s``, ``B``, ``ratio`` or nothing, with ``/s`` for rates.
+        aggregate: what is made of the window: one of ``FOLDED``, a percentile such as ``p95``, ``availability`` or
+            ``count``; nothing for the current run.
+        window: its length in seconds; 0 for the current run.
+        samples: with fewer of them in it the window has no value.
+        key: the name as the configuration writes it, where that is another than ours would be.
     """
 
     measure: str
     bounds: tuple[Bound, ...]
     unit: str = ""
+    aggregate: str = ""
+    window: float = 0.0
+    samples: int = 1
+    key: str = ""
+
+    @property
+    def name(self) -> str:
+        """The key in the configuration: it names the limit in messages, and what is held over restarts."""
+        if self.key or not self.window:
+            return self.key or self.measure
+        return " ".join(part for part in (self.aggregate, self.measure, format_duration(self.window)) if part)
 
     @property
     def measures_time(self) -> bool:
         """Say whether our own lag makes the value larger."""
-        return self.measure == "duration" or self.measure.startswith("phase.")
+        return is_time(self.measure)
 
 
-def judge(run: Run, result: Result, limits: tuple[Limit, ...], at: float) -> Verdict:
-    """Hold a result against the limits.
-
-    A bad target keeps its own reason; a good one outside a limit gets the reason ``limit``. A measurement that was
-    not made breaks no limit. Where our own lag could have pushed a time over its bound, or the run over its timeout,
-    the verdict is distorted.
-    """
-    if result.outcome not in (Outcome.OK, Outcome.FAIL):
-        return Verdict(run, at, result.outcome, Severity.OK, result.reason, result.sentence)
-    if not limits and result.outcome is Outcome.OK:
-        return Verdict(run, at, Outcome.OK, Severity.OK)
-    broken = [(limit, bound) for limit in limits if (bound := worst_bound(limit, result))]
-    findings = tuple(_finding(limit, bound, result) for limit, bound in broken)
-    if result.outcome is Outcome.FAIL:
-        timed_out = result.reason is Reason.TIMEOUT and result.lag >= run.timeout * LAG_SHARE_OF_TIMEOUT
-        return Verdict(run, at, Outcome.FAIL, Severity.FAIL, result.reason, result.sentence, findings, timed_out)
-    if not findings:
-        return Verdict(run, at, Outcome.OK, Severity.OK)
-    severity = max(finding.severity for finding in findings)
-    sentence = "; ".join(f"{finding.limit} is {finding.observed}, {finding.expected}" for finding in findings)
-    distorted = result.lag > 0 and _without_lag(broken, result) < severity
-    return Verdict(run, at, Outcome.OK, severity, Reason.LIMIT, sentence, findings, distorted)
+def is_time(measure: str) -> bool:
+    """Say whether a measure is a time that we hold the watch of."""
+    return measure == "duration" or measure.startswith("phase.")
 
 
 def measured(result: Result, measure: str) -> float | None:
@@ -74,17 +89,10 @@ def measured(result: Result, measure: str) -> float | None:
     return result.measurements.get(measure)
 
 
-def worst_bound(limit: Limit, result: Result) -> Bound | None:
-    """Return the worst bound that the result breaks."""
-    value = measured(result, limit.measure)
-    if value is None:
-        return None
-    broken = [bound for bound in limit.bounds if bound.broken_by(value)]
-    return max(broken, key=lambda bound: bound.severity, default=None)
-
-
 def show(value: float, unit: str) -> str:
-    """Write a value as a person would: ``850 ms``, ``2.5 s``, ``64 KiB``, ``99.5 %``, ``12``."""
+    """Write a value as a person would: ``850 ms``, ``2.5 s``, ``64 KiB``, ``99.5 %``, ``12``, ``3/s``."""
+    if unit.endswith("/s"):
+        return f"{show(value, unit.removesuffix('/s'))}/s"
     if unit == "s":
         return f"{value * 1000:.4g} ms" if abs(value) < 1 else f"{value:.6g} s"
     if unit == "ratio":
@@ -99,26 +107,3 @@ def _show_bytes(value: float) -> str:
         if abs(value) >= size:
             return f"{value / size:.4g} {name}"
     return f"{value:.10g} B"
-
-
-def _finding(limit: Limit, bound: Bound, result: Result) -> Finding:
-    value = measured(result, limit.measure) or 0.0
-    parts = []
-    if bound.above is not None:
-        parts.append(f"at most {show(bound.above, limit.unit)}")
-    if bound.below is not None:
-        parts.append(f"at least {show(bound.below, limit.unit)}")
-    return Finding(limit.measure, bound.severity, f"{' and '.join(parts)} allowed", show(value, limit.unit))
-
-
-def _without_lag(broken: list[tuple[Limit, Bound]], result: Result) -> Severity:
-    """Return the worst severity that stays when the times are shortened by our own lag."""
-    return max(
-        (
-            bound.severity
-            for limit, _ in broken
-            for bound in limit.bounds
-            if bound.broken_by((measured(result, limit.measure) or 0.0) - (result.lag if limit.measures_time else 0.0))
-        ),
-        default=Severity.OK,
-    )

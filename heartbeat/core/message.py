@@ -10,13 +10,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from heartbeat.core.batch import Batch, Story, stories
-from heartbeat.core.model import Event, Kind, Severity, derive_id
-from heartbeat.core.telling import EVIDENCE_TOTAL, Pairs, Part, mention, sentence_of, short_id, some, state_of, tell
+from heartbeat.core.model import Event, derive_id
+from heartbeat.core.sentences import is_test, is_urgent, state_of
+from heartbeat.core.telling import EVIDENCE_TOTAL, Pairs, Part, mention, short_id, some, tell
 from heartbeat.core.text import cut, plain
-from heartbeat.core.times import lasting, readable, span, timestamp
+from heartbeat.core.times import lasting
 
-__all__ = ["TEXT_BYTES", "Message", "Part", "compose", "delay", "readable", "sentence_of", "short_id", "span",
-           "state_of", "subject", "timestamp"]  # fmt: skip
+__all__ = ["GOOD", "TEXT_BYTES", "TROUBLES", "Message", "Part", "compose", "delay", "subject"]
 
 TEXT_BYTES = 20_000
 LATE = 60.0
@@ -25,7 +25,11 @@ IN_DETAIL = 10
 """Incidents of a batch that are told in detail; of the others the message has a line each, or at least the name."""
 LISTED = 60
 LIST_CHARACTERS = 9000
-RANKS = ("FAILING", "WARNING", "CHECK BROKEN", "RESOLVED", "CHECK REPAIRED", "WITHDRAWN", "DRILL")
+TROUBLES = ("FAILING", "BUDGET BURNING", "FLAPPING", "WARNING", "NOT RUNNING", "CHECK BROKEN")
+"""The states in which something is to be done, the worst first."""
+GOOD = ("RESOLVED", "BUDGET SAFE", "CHECK REPAIRED")
+"""The states in which all is well, as far as the incident goes."""
+RANKS = (*TROUBLES, "SETTLED", *GOOD, "RUNNING AGAIN", "WITHDRAWN", "DRILL", "TEST")
 # What is given up first where the text would be too long: the share of the evidence, then incidents told in detail.
 _ROOM = ((1.0, IN_DETAIL), (0.4, IN_DETAIL), (0.1, IN_DETAIL), (0.0, IN_DETAIL), (0.0, 3), (0.0, 1))
 
@@ -38,7 +42,8 @@ class Message:
     ``state`` is that of the worst. ``notes`` stand on top: why this recipient gets it, that it is late, and the
     ``warning`` that the store does not have it. ``parts`` are all incidents, the worst first. Of several, ``listed``
     has a line for each, and ``detailed`` are those that are told in full: the others have neither facts nor evidence.
-    ``text`` is all of it, at most 20 kB in UTF-8. ``urgent`` is set where a target fails.
+    ``text`` is all of it, at most 20 kB in UTF-8. ``urgent`` is set where somebody should
+    be woken.
     """
 
     subject: str
@@ -91,6 +96,7 @@ def subject(*events: Event) -> str:
     """Return the subject: the same for all messages on an incident, or on the same set of incidents."""
     began = {event.incident: (event.since, event.check) for event in reversed(events)}
     check = plain(min(began.values())[1], 120)
+    check = f"TEST {check}" if all(map(is_test, events)) else check
     if len(began) == 1:
         return f"heartbeat: {check} (incident {short_id(events[0].incident)})"
     return f"heartbeat: {check} and {len(began) - 1} more (incidents {short_id(derive_id('set', *sorted(began)))})"
@@ -113,7 +119,7 @@ def _message(batch: Batch, told: tuple[Story, ...], parts: tuple[Part, ...], in_
         listed=_list(parts),
         detailed=parts[:in_detail],
         text="",
-        urgent=any(_is_urgent(story.newest) for story in told),
+        urgent=any(is_urgent(story.newest) for story in told),
     )
 
 
@@ -137,10 +143,6 @@ def _parts(told: tuple[Story, ...], at: float, group_wait: float, room: int, in_
         names |= set(story.newest.context.get("also_failing") or ())
         room -= sum(len(text) for _, text in parts[-1].evidence)
     return (*parts, *map(mention, told[in_detail:]))
-
-
-def _is_urgent(event: Event) -> bool:
-    return event.kind in (Kind.RAISED, Kind.REMINDER) and event.severity is Severity.FAIL
 
 
 def _notes(batch: Batch, at: float, group_wait: float) -> tuple[str, ...]:

@@ -125,6 +125,21 @@ class Verdict:
     findings: tuple[Finding, ...] = ()
     distorted: bool = False
     """Our own lag could have decided a limit: such a verdict raises and clears nothing."""
+    burns: tuple[Finding, ...] = ()
+    """The burn rates of the objective that are too high: a track of their own, not part of the severity."""
+
+
+class Track(StrEnum):
+    """What an incident is about. A check may have one open on each, and each is told, reminded and ended by itself."""
+
+    TARGET = "target"
+    CHECK = "check"
+    """The check itself is broken."""
+    RUNS = "runs"
+    """The check does not run."""
+    BUDGET = "budget"
+    """The error budget of its objective is being used up too fast."""
+    FLAPPING = "flapping"
 
 
 class Kind(StrEnum):
@@ -134,18 +149,38 @@ class Kind(StrEnum):
     EASED = "eased"
     RESOLVED = "resolved"
     REMINDER = "reminder"
+    ESCALATED = "escalated"
+    FLAPPING = "flapping"
+    SETTLED = "settled"
     CHECK_BROKEN = "check_broken"
     CHECK_REPAIRED = "check_repaired"
+    MISSED = "missed"
+    RESUMED = "resumed"
+    BUDGET_BURNING = "budget_burning"
+    BUDGET_SAFE = "budget_safe"
     WITHDRAWN = "withdrawn"
     DRILL = "drill"
+
+
+OPENING = {
+    Track.TARGET: Kind.RAISED,
+    Track.CHECK: Kind.CHECK_BROKEN,
+    Track.RUNS: Kind.MISSED,
+    Track.BUDGET: Kind.BUDGET_BURNING,
+    Track.FLAPPING: Kind.FLAPPING,
+}
+"""The kind of event by which an incident of each track begins."""
+OVER = frozenset({Kind.RESOLVED, Kind.CHECK_REPAIRED, Kind.RESUMED, Kind.BUDGET_SAFE, Kind.SETTLED, Kind.WITHDRAWN})
+"""The kinds by which an incident ends."""
 
 
 @dataclass(frozen=True, slots=True)
 class Event:
     """One change worth telling, with all that its messages need, so that a later render says the same.
 
-    ``sequence`` counts the events of the incident from 1. ``was`` and ``severity`` are of the track the event
-    belongs to; on the broken track both are ``OK`` and the kind tells. ``since`` is when the trouble was first seen.
+    ``sequence`` counts the events of the incident from 1. ``was`` and ``severity`` are those of its track
+    in the event before and now (of what is told late, ``was`` is what was told); on the track of broken checks and of
+    missed runs both are ``OK``, and the kind tells. ``since`` is when the trouble was first seen.
     """
 
     id: str
@@ -165,6 +200,13 @@ class Event:
     """What the run found; filled in by ``line`` when the event is recorded."""
     context: Mapping[str, Any] = field(default_factory=lambda: NOTHING)
     """About the check: ``type``, ``labels``, ``runbook``, ``location``; filled in together with the result."""
+    track: Track = Track.TARGET
+    why: str = ""
+    """Why it is told now, where that is not what the kind says: what kept it back until now."""
+    told: tuple[Address, ...] = ()
+    """Who was told of the incident before: whoever heard that it began hears that it ends."""
+    untold: str = ""
+    """Why nobody was told of what came before, where nobody was."""
 
 
 class DeliveryState(StrEnum):

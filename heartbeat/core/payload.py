@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from math import isfinite
 from typing import Any
 
 from heartbeat.core.model import Event, Result, Run
-from heartbeat.core.telling import sentence_of
+from heartbeat.core.sentences import is_test, sentence_of, track_of
 from heartbeat.core.text import block, plain
 from heartbeat.core.times import timestamp
 
@@ -24,11 +24,11 @@ def payload(event: Event, *, why: str = "") -> dict[str, Any]:
 
     ``heartbeat/schemas/event-v1.json`` describes it. ``type`` and ``timestamp`` are as Standard Webhooks asks; a
     reader should ignore keys it does not know. ``why`` is that of the delivery: it is set where a receiver is told in
-    place of another.
+    place of another. What the event itself says of why it is told follows it.
     """
     for characters, entries in _ROOM:
         whole = _whole(event, characters, entries)
-        whole["data"]["why"] = plain(why, 300)
+        whole["data"]["why"] = plain("; ".join(filter(None, (why, event.why))), 300)
         if len(encode(whole)) < PAYLOAD_BYTES:
             break
     return whole
@@ -44,6 +44,7 @@ def _whole(event: Event, characters: int, entries: int) -> dict[str, Any]:
     data = {
         "event": plain(event.id, 80),
         "kind": str(event.kind),
+        "track": str(track_of(event)),
         "check": plain(event.check, 200),
         "check_type": plain(context.get("type", ""), 80),
         "incident": plain(event.incident, 80),
@@ -69,8 +70,12 @@ def _whole(event: Event, characters: int, entries: int) -> dict[str, Any]:
         "location": plain(context.get("location", ""), 200),
         "runbook": plain(context.get("runbook", ""), 1000),
         "page": plain(context.get("page", ""), 1000),
-        "also_failing": [plain(name, 80) for name in (context.get("also_failing") or ())[: min(entries, 20)]],
+        "also_failing": _names(context.get("also_failing"), entries),
+        "holds_back": (held := _names(context.get("holds_back"), entries)),
+        "holds_back_more": len(context.get("holds_back") or ()) - len(held) + context.get("holds_back_more", 0),
+        "deployment": _deployment(event),
         "recorded": bool(context.get("recorded", True)),
+        **({"test": True} if is_test(event) else {}),
     }
     return {
         "type": f"heartbeat.check.{event.kind.removeprefix('check_')}",
@@ -78,6 +83,15 @@ def _whole(event: Event, characters: int, entries: int) -> dict[str, Any]:
         "version": VERSION,
         "data": data,
     }
+
+
+def _deployment(event: Event) -> dict[str, Any] | None:
+    found = event.context.get("deployment")
+    if not found:
+        return None
+    told = {key: plain(found.get(key, ""), 100) for key in ("id", "name", "version", "by", "state")}
+    start = found.get("start", event.since)
+    return {**told, "start": timestamp(start), "began_after_seconds": round(max(0.0, event.since - start), 3)}
 
 
 def _run(run: Run) -> dict[str, Any]:
@@ -100,6 +114,10 @@ def _result(result: Result, characters: int, entries: int) -> dict[str, Any]:
         "measurements": _numbers(result.measurements, entries),
         "evidence": _texts(result.evidence, characters, 20),
     }
+
+
+def _names(names: Sequence[str] | None, entries: int) -> list[str]:
+    return [plain(name, 80) for name in (names or ())[: min(entries, 20)]]
 
 
 def _numbers(values: Mapping[str, float], entries: int) -> dict[str, float]:

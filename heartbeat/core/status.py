@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from heartbeat.core.model import Reason, Severity
+from heartbeat.core.model import Address, Reason, Severity, Track
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,17 +17,47 @@ class Sample:
 
 
 @dataclass(frozen=True, slots=True)
+class Acknowledgement:
+    """Who takes care of an incident, and what they say of it."""
+
+    who: str
+    why: str
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
 class Incident:
     """Everything from raised to resolved.
 
-    ``since`` is when the trouble was first seen, which is before it was raised where the policy waits for more than
-    one run; ``told_at`` is when the latest event went out, for reminders.
+    Attributes:
+        id: stable across its messages.
+        since: when the trouble was first seen: before it was raised, where the policy waits for more than one run.
+        sequence: how many events it had.
+        told_at: when the latest event was made, for reminders.
+        opened: when it was raised.
+        severity: that of the target, as the latest event said.
+        told: who was told of it so far; empty, although nothing is untold, where an earlier version told it.
+        first_told: when somebody was first told of it, or that it fails, where that came later.
+        told_severity: the severity in what was told last.
+        worst_told: the worst severity that was told.
+        untold: why its latest news was told to nobody; it is told as soon as nothing stands against it.
+        acknowledged: by whom; it ends with the incident.
+        escalated: others were told, because nobody acknowledged it.
     """
 
     id: str
     since: float
     sequence: int
     told_at: float
+    opened: float = 0.0
+    severity: Severity = Severity.OK
+    told: tuple[Address, ...] = ()
+    first_told: float | None = None
+    told_severity: Severity = Severity.OK
+    worst_told: Severity = Severity.OK
+    untold: str = ""
+    acknowledged: Acknowledgement | None = None
+    escalated: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +85,15 @@ class Status:
     last_success: float | None = None
     wake_at: float | None = None
     """When a tick has something to do."""
+    held: tuple[tuple[str, Severity], ...] = ()
+    """The limits outside which the last measurement was, by name; each holds until a value clears it."""
+    states: tuple[Severity, ...] = ()
+    """The severities after the latest runs, for flapping; empty where all of them were ok."""
+    absent: Incident | None = None
+    absent_sentence: str = ""
+    burning: Incident | None = None
+    burning_sentence: str = ""
+    flapping: Incident | None = None
 
     @property
     def severity(self) -> Severity:
@@ -63,6 +103,50 @@ class Status:
 
 FRESH = Status()
 """The status of a check that has never run."""
+_FIELDS = {
+    Track.TARGET: "incident",
+    Track.CHECK: "broken_incident",
+    Track.RUNS: "absent",
+    Track.BUDGET: "burning",
+    Track.FLAPPING: "flapping",
+}
+
+
+def incident_on(status: Status, track: Track) -> Incident | None:
+    """Return the open incident of a track."""
+    found: Incident | None = getattr(status, _FIELDS[track])
+    return found
+
+
+def with_incident(status: Status, track: Track, incident: Incident | None) -> Status:
+    """Return the status with another incident on a track, or none."""
+    return replace(status, **{_FIELDS[track]: incident})  # type: ignore[arg-type]  # the fields above hold incidents
+
+
+def incidents(status: Status) -> Iterator[tuple[Track, Incident]]:
+    """Yield what is open, the target's first."""
+    for track, name in _FIELDS.items():
+        if incident := getattr(status, name):
+            yield track, incident
+
+
+def has_incident(status: Status) -> bool:
+    """Say whether anything is open: asked of all checks at once, so each field is looked at by name."""
+    first = status.incident or status.broken_incident or status.absent
+    return (first or status.burning or status.flapping) is not None
+
+
+def renew(status: Status) -> Status:
+    """Return a status that an earlier version saved as one of today's: what is open there was told, to whom is unknown.
+
+    That version did not save the severity of an incident; on the track of the target it is never ok.
+    """
+    for track, incident in incidents(status):
+        if incident.first_told is None and not incident.untold:
+            severity = status.severity if track is Track.TARGET else incident.severity
+            told = replace(incident, severity=severity, told_severity=severity, worst_told=severity)
+            status = with_incident(status, track, replace(told, opened=told.since, first_told=told.told_at))
+    return status
 
 
 def shift(status: Status, seconds: float) -> Status:
@@ -71,17 +155,24 @@ def shift(status: Status, seconds: float) -> Status:
     def moved(at: float | None) -> float | None:
         return None if at is None else at + seconds
 
-    def moved_incident(incident: Incident | None) -> Incident | None:
-        if incident is None:
-            return None
-        return replace(incident, since=incident.since + seconds, told_at=incident.told_at + seconds)
-
+    for track, incident in incidents(status):
+        status = with_incident(status, track, _shift_incident(incident, seconds))
     return replace(
         status,
         since=moved(status.since),
         recent=tuple(replace(sample, at=sample.at + seconds) for sample in status.recent),
-        incident=moved_incident(status.incident),
-        broken_incident=moved_incident(status.broken_incident),
         last_success=moved(status.last_success),
         wake_at=moved(status.wake_at),
+    )
+
+
+def _shift_incident(incident: Incident, seconds: float) -> Incident:
+    first, taken = incident.first_told, incident.acknowledged
+    return replace(
+        incident,
+        since=incident.since + seconds,
+        told_at=incident.told_at + seconds,
+        opened=incident.opened + seconds,
+        first_told=None if first is None else first + seconds,
+        acknowledged=taken and replace(taken, at=taken.at + seconds),
     )

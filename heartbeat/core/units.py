@@ -14,6 +14,8 @@ _NUMBER = r"[0-9]{1,12}(?:\.[0-9]{1,9})?"
 _DURATION = re.compile(
     rf"(?:(?P<d>{_NUMBER})d)?(?:(?P<h>{_NUMBER})h)?(?:(?P<m>{_NUMBER})m(?!s))?(?:(?P<s>{_NUMBER})s)?(?:(?P<ms>{_NUMBER})ms)?"
 )
+DURATION_PATTERN = r"^([0-9]+(\.[0-9]+)?(ms|s|m|h|d))+$"
+"""The same for those who cannot ask us: editors, which read it in a JSON Schema."""
 _SIZE = re.compile(rf"({_NUMBER}) ?({'|'.join(_BYTES)})?")
 _RATIO = re.compile(rf"({_NUMBER}) ?(%)?")
 

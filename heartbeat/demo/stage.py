@@ -64,6 +64,7 @@ def variables(sockets: Sockets, name_server: str, web_port: int, folder: Path) -
         "HEARTBEAT_LISTEN": f"{LOOPBACK}:{web_port}",
         "HEARTBEAT_LOG": "console",
         "WATCHDOG_URL": "",
+        "DEPLOY_TOKEN": "",
         "FALLBACK_SERVER": f"smtp://{LOOPBACK}:{port_of(sockets.mail)}",
         "MAIL_SERVER": f"smtp://{LOOPBACK}:{port_of(sockets.mail)}",
         "WEBHOOK_URL": f"http://{LOOPBACK}:{port_of(sockets.alerts)}/alerts",

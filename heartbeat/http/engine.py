@@ -100,7 +100,7 @@ class Engine:
         try:
             _prepare(exchange, profile, deadline - perf_counter(), entry)
             end = await _perform(multi, exchange, timeout)
-            usable = end.code == 0
+            usable = end.code == 0 and not request.connect_only
         finally:
             self._release(exchange.easy, usable=usable)
         if known:
@@ -110,6 +110,8 @@ class Engine:
             self._certificates.keep(request, there, trace.certificate)
         if end.code:
             self._certificates.forget(request, there)
+        if request.connect_only and not end.code:
+            return Response(request.url, 0, (), b"", truncated=False, http_version="")
         if trace.response is None or (end.code and not trace.response.truncated):
             raise failure(end, request, there, trace)
         _demand_version(request, there, trace.response)

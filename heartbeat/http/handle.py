@@ -155,6 +155,7 @@ def profile_of(request: Request, there: Target) -> Profile:
         there.scheme,
         request.tls,
         request.address_guard,
+        request.connect_only,
     )
 
 
@@ -164,6 +165,8 @@ def configure(exchange: Exchange, profile: Profile) -> None:
     set_option = handle.setopt
     for option, value in ALWAYS:
         set_option(option, value)
+    if request.connect_only:
+        set_option(pycurl.CONNECT_ONLY, 1)
     set_option(pycurl.PROXY, request.proxy)
     set_option(pycurl.HEADERFUNCTION, sink.take_header)
     set_option(pycurl.WRITEFUNCTION, sink.take_body)

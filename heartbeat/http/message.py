@@ -71,7 +71,8 @@ class Request:
     ``headers`` are the caller's own: they never leave the origin. ``http_version`` ``1.1``, ``2`` or ``3`` demands
     that version; empty takes the better of 2 (over TLS) and 1.1. ``decode`` undoes content encodings, within
     ``body_limit`` bytes. ``proxy`` is a URL (http, https, socks5h); the environment's proxies are never used.
-    ``address_guard`` is asked for every address really connected to.
+    ``address_guard`` is asked for every address really connected to. ``connect_only`` ends it when the connection
+    stands, with TLS where that is spoken: nothing is sent, and the answer is empty, with status 0.
     """
 
     url: str
@@ -89,6 +90,7 @@ class Request:
     proxy: str = ""
     decode: bool = True
     address_guard: AddressGuard | None = None
+    connect_only: bool = False
 
 
 @dataclass(frozen=True, slots=True)

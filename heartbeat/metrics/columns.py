@@ -7,13 +7,38 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from math import isfinite
 
+from heartbeat.config.model import CheckConfig
 from heartbeat.core.model import NOTHING, Outcome, Reason
+from heartbeat.core.objectives import budget_left
+from heartbeat.core.quiet import QuietKind
+from heartbeat.core.status import Status, incidents
 from heartbeat.state import Live
+
+Series = tuple[list[str], list[float]]
+"""Labels and values, one of each per line."""
 
 
 def is_broken(live: Live) -> bool:
     """Say whether the check itself is bad: its latest run says so, or its status has not recovered from it."""
     return live.status.broken or (live.verdict is not None and live.verdict.outcome is Outcome.ERROR)
+
+
+def budget_of(live: Live) -> float | None:
+    """Return the share of a check's error budget that was left at its latest run; None without an objective."""
+    objective, windows, last_run = live.config.objective, live.windows, live.last_run
+    if objective is None or windows is None or last_run is None:
+        return None
+    return budget_left(windows, objective, last_run)
+
+
+def has_more(config: CheckConfig) -> bool:
+    """Say whether the configuration of a check gives rise to more than is said of every check."""
+    return config.objective is not None or config.policy.recheck is not None
+
+
+def is_unknown(status: Status) -> bool:
+    """Say whether nothing is known of a check that was well once: it does not run, and must not look well for it."""
+    return status.absent is not None and not status.severity
 
 
 @dataclass(slots=True)
@@ -39,16 +64,20 @@ class Columns:
     last_run: list[float | None] = field(default_factory=list)
     last_success: list[float | None] = field(default_factory=list)
     failure: list[Reason | None] = field(default_factory=list)
-    measured: dict[str, tuple[list[str], list[float]]] = field(default_factory=lambda: defaultdict(_nothing))
+    measured: dict[str, Series] = field(default_factory=lambda: defaultdict(_nothing))
     """By name the labels and the values of the checks that measured it."""
+    seldom: dict[str, Series] = field(default_factory=lambda: defaultdict(_nothing))
+    """By family the labels and the values of the few checks of which it has something to say."""
 
-    def note(self, live: Live, labels: str) -> None:
-        """Add a check as it is now."""
+    def note(self, live: Live, labels: str, suppressed: str = "") -> None:
+        """Add a check as it is now; ``suppressed`` is the word for what keeps messages on it back, if anything does."""
         up, verdict, last_run, result = live.up, live.verdict, live.last_run, live.result
-        ran = last_run is not None
+        ran, status = last_run is not None, live.status
         self.labels.append(labels)
         self.up.append(None if up is None else +up)  # the plus makes a plain number of it, as int() does, but sooner
-        self.severity.append(+live.status.severity if ran else None)
+        hidden = status.absent is not None or suppressed  # nearly never, so what it means is asked only then
+        known = ran and not (hidden and (is_unknown(status) or suppressed == QuietKind.DISABLED))
+        self.severity.append(+status.severity if known else None)
         self.broken.append(+is_broken(live) if ran else None)
         self.runs += live.runs.values()
         self.timeout.append(float(live.config.timeout))
@@ -59,6 +88,30 @@ class Columns:
         self._note_durations(live)
         if result:
             self._note_measurements(result.measurements, labels)
+        if suppressed:
+            self.say("heartbeat_check_suppressed", f'{labels},reason="{suppressed}"', 1)
+
+    def note_more(self, live: Live, labels: str) -> None:
+        """Add what only some configurations of a check give rise to."""
+        if (left := budget_of(live)) is not None:
+            self.say("heartbeat_check_error_budget_left_ratio", labels, left)
+        if live.config.policy.recheck is not None:
+            self.say("heartbeat_check_recovered_on_recheck_total", labels, live.recovered)
+
+    def note_incidents(self, status: Status, labels: str) -> None:
+        """Add what is open of a check."""
+        if status.flapping:
+            self.say("heartbeat_check_flapping", labels, 1)
+        if status.absent:
+            self.say("heartbeat_check_absent", labels, 1)
+        if all(incident.acknowledged for _, incident in incidents(status)):
+            self.say("heartbeat_check_acknowledged", labels, 1)
+
+    def say(self, name: str, labels: str, value: float) -> None:
+        """Add a line to a family that has something to say of few checks."""
+        whose, values = self.seldom[name]
+        whose.append(labels)
+        values.append(value)
 
     def _note_durations(self, live: Live) -> None:
         # Counts that were kept for other bounds, before a reload, say nothing about these.
@@ -75,5 +128,5 @@ class Columns:
                 values.append(value)
 
 
-def _nothing() -> tuple[list[str], list[float]]:
+def _nothing() -> Series:
     return [], []

@@ -20,7 +20,9 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from heartbeat import __version__
+from heartbeat.core.deployment import Deployment
 from heartbeat.core.model import MISSED_REASONS, Address
+from heartbeat.metrics.deployments import LatestDeployments
 
 DELIVERY_OUTCOMES = ("acknowledged", "retried", "dead")
 REASSERTION_OUTCOMES = ("acknowledged", "failed")
@@ -55,8 +57,8 @@ def _nothing() -> Iterable[Backlog]:
 class Instruments:
     """One attribute per metric, of prometheus_client's own types: ``instruments.missed_runs.labels("late").inc()``.
 
-    Everything whose labels are known beforehand starts at 0. ``backlogs``, ``calls`` and ``overdue`` are asked at
-    each scrape; the daemon sets them.
+    Everything whose labels are known beforehand starts at 0. ``backlogs``, ``calls``, ``overdue`` and ``deployments``
+    are asked at each scrape; the daemon sets them.
     """
 
     def __init__(self) -> None:
@@ -68,6 +70,8 @@ class Instruments:
         """By operation; the store's own, which counts on."""
         self.calls: Callable[[], Calls | None] = lambda: None
         self.overdue: Callable[[], int] = lambda: 0
+        self.deployments: Callable[[], Iterable[Deployment]] = tuple
+        """The latest of each name, of so many names at most."""
         self._channels: frozenset[tuple[str, str]] = frozenset()
 
         self.missed_runs = Counter(
@@ -152,6 +156,7 @@ class Instruments:
         registry.register(_Backlogs(self))
         registry.register(_StoreErrors(self))
         registry.register(_Calls(self))
+        registry.register(LatestDeployments(lambda: self.deployments()))  # noqa: PLW0108 - set later, as above
         overdue = Gauge(
             "heartbeat_scheduler_overdue_checks", "Checks that have not run for two of their slots.", registry=registry
         )

@@ -19,8 +19,9 @@ from time import perf_counter
 
 from heartbeat.config.model import CheckConfig
 from heartbeat.core.model import Outcome
-from heartbeat.metrics.columns import Columns
-from heartbeat.state import State
+from heartbeat.core.status import has_incident
+from heartbeat.metrics.columns import Columns, Series, has_more
+from heartbeat.state import Live, State
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 CHUNK = 128 * 1024
@@ -30,7 +31,10 @@ SLICE = 0.001
 STEP = 50
 """Checks that are taken together between two looks at the clock: a hundred microseconds of work."""
 
-FAMILIES: tuple[tuple[str, str, str], ...] = (
+Family = tuple[str, str, str]
+"""Name, type and documentation."""
+
+EVERY: tuple[Family, ...] = (
     ("heartbeat_check_info", "gauge", "A configured check, with its labels."),
     ("heartbeat_check_up", "gauge", "Whether the target was good in the latest run that says anything about it."),
     ("heartbeat_check_severity", "gauge", "How bad it is after the policy: 0 ok, 1 warn, 2 fail."),
@@ -43,6 +47,25 @@ FAMILIES: tuple[tuple[str, str, str], ...] = (
     ("heartbeat_check_last_success_timestamp_seconds", "gauge", "When the latest run ended that was ok."),
     ("heartbeat_check_failure_info", "gauge", "Why the latest run was not ok; absent when it was."),
 )
+"""What is said of every check, as far as it is known."""
+SELDOM: tuple[Family, ...] = (
+    ("heartbeat_check_absent", "gauge", "1 while the check does not run, so that nothing is known of its target."),
+    ("heartbeat_check_flapping", "gauge", "1 while the state of the check changes too often to tell each time."),
+    ("heartbeat_check_acknowledged", "gauge", "1 while somebody takes care of all that is wrong with the check."),
+    ("heartbeat_check_suppressed", "gauge", "1 while messages on the check are kept back, by reason."),
+    (
+        "heartbeat_check_error_budget_left_ratio",
+        "gauge",
+        "Error budget left of the objective; below 0 it is overdrawn.",
+    ),
+    ("heartbeat_check_recovered_on_recheck_total", "counter", "Failures that a second look soon after did not find."),
+)
+"""What is said only of the checks that it is true of, or that it can be."""
+FAMILIES = (*EVERY, *SELDOM)
+
+
+Known = tuple[CheckConfig, str, bool]
+"""What follows from a check's configuration alone: its labels, and whether more is said of it than of every check."""
 
 
 @dataclass(slots=True)
@@ -50,6 +73,8 @@ class Page:
     """Writes the page. Of the text it remembers the labels alone.
 
     ``redact`` is applied to label values, once per configuration. ``clock`` counts seconds, to tell a slice's end.
+    ``suppressed`` returns a word for what keeps messages on a check back, if anything does; it is asked of checks with
+    something open, and of all while there is anything ``quiet`` at all.
     """
 
     state: State
@@ -57,7 +82,9 @@ class Page:
     buckets: Callable[[], tuple[float, ...]]
     redact: Callable[[str], str] = str
     clock: Callable[[], float] = perf_counter
-    _labels: dict[str, tuple[CheckConfig, str]] = field(default_factory=dict)
+    suppressed: Callable[[Live], str] = lambda _: ""
+    quiet: Callable[[], bool] = lambda: False
+    _labels: dict[str, Known] = field(default_factory=dict)
     _location: str = ""
     """The one that stands in these labels."""
 
@@ -79,21 +106,27 @@ class Page:
         columns, checks = Columns(tuple(self.buckets())), self.state.checks
         if self._location != (location := self.location()):
             self._location, self._labels = location, {}
-        known = self._labels
+        known, suppressed, quiet = self._labels, self.suppressed, self.quiet()
         lives = list(checks.values())
         for start in range(0, len(lives), STEP):
             for live in lives[start : start + STEP]:
-                columns.note(live, self._label(live.config, location, known))
+                _, labels, more = self._know(live.config, location, known)
+                is_open = has_incident(live.status)
+                columns.note(live, labels, suppressed(live) if is_open or quiet else "")
+                if is_open:
+                    columns.note_incidents(live.status, labels)
+                if more:
+                    columns.note_more(live, labels)
             yield ""
         for name in known.keys() - checks.keys() if len(known) > len(checks) else ():
             del known[name]
         yield from _families(columns)
 
-    def _label(self, config: CheckConfig, location: str, known: dict[str, tuple[CheckConfig, str]]) -> str:
+    def _know(self, config: CheckConfig, location: str, known: dict[str, Known]) -> Known:
         kept = known.get(config.name)
         if kept is None or kept[0] is not config:
-            kept = known[config.name] = config, make_labels(config, location, self.redact)
-        return kept[1]
+            kept = known[config.name] = config, make_labels(config, location, self.redact), has_more(config)
+        return kept
 
 
 def _encode(text: Sequence[str]) -> bytes:
@@ -185,21 +218,29 @@ LINES: tuple[Lines, ...] = (
     lambda name, columns, at: _gauge(name, columns.labels[at], columns.last_success[at]),
     _failures,
 )
-"""How the lines of each of ``FAMILIES`` are written."""
+"""How the lines of each family of ``EVERY`` are written."""
 
 
 def _families(columns: Columns) -> Iterator[str]:
-    for (name, kind, documentation), lines in zip(FAMILIES, LINES, strict=True):
-        head = f"# HELP {name} {documentation}\n# TYPE {name} {kind}\n"
-        yield from _family(head, len(columns.labels), partial(lines, name, columns))
-    for measured, (labels, values) in sorted(columns.measured.items()):
-        name = f"heartbeat_probe_{measured}"
-        head = f"# HELP {name} What the latest run measured as {measured}.\n# TYPE {name} gauge\n"
-        yield from _family(head, len(labels), partial(_measurements, name, labels, values))
+    for family, lines in zip(EVERY, LINES, strict=True):
+        yield from _family(_head(*family), len(columns.labels), partial(lines, family[0], columns))
+    for family in SELDOM:
+        if family[0] in columns.seldom:
+            yield from _series(family, columns.seldom[family[0]])
+    for measured, series in sorted(columns.measured.items()):
+        yield from _series(
+            (f"heartbeat_probe_{measured}", "gauge", f"What the latest run measured as {measured}."), series
+        )
 
 
-def _measurements(name: str, labels: list[str], values: list[float], at: slice) -> list[str]:
-    return _gauge(name, labels[at], values[at])
+def _head(name: str, kind: str, documentation: str) -> str:
+    return f"# HELP {name} {documentation}\n# TYPE {name} {kind}\n"
+
+
+def _series(family: Family, series: Series) -> Iterator[str]:
+    """Yield a family of its own lists of labels and values."""
+    labels, values = series
+    return _family(_head(*family), len(labels), lambda at: _gauge(family[0], labels[at], values[at]))
 
 
 def _family(head: str, count: int, lines: Callable[[slice], list[str]]) -> Iterator[str]:

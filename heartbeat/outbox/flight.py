@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 import structlog
 
 from heartbeat.channels import SLOW_RETRY, Channel
-from heartbeat.channels.attempt import Attempt, attempt
+from heartbeat.channels.attempt import Attempt, Transport, attempt
 from heartbeat.config.model import FALLBACK
 from heartbeat.core.batch import Batch
 from heartbeat.core.decide import pass_on
@@ -46,6 +46,7 @@ class Desk:
     assign: Callable[[Iterable[Delivery]], tuple[Delivery, ...]]
     accept: Callable[..., None]
     is_known: Callable[[str], bool]
+    transport: Transport
     fallback: tuple[Address, ...] = ()
     passed_on: set[str] = field(default_factory=set)
     """Deliveries that others are told of although they are tried on."""
@@ -86,7 +87,7 @@ async def hand_over(desk: Desk, channel: Channel, parcel: Parcel) -> Attempt:
     except Exception as error:  # noqa: BLE001 - as in attempt: a fault in a channel is noted, and tried again
         return Attempt(acknowledged=False, note=f"the message cannot be made: {type(error).__name__}")
     crash_point("before_send")
-    outcome = await attempt(channel, batch, parcel.rendered)
+    outcome = await attempt(channel, batch, parcel.rendered, transport=desk.transport)
     crash_point("after_send")
     return outcome
 
@@ -239,4 +240,4 @@ def redacted(event: Event, redact: Callable[[str], str]) -> Event:
             observed=None if result.observed is None else redact(result.observed),
             evidence={name: redact(text) for name, text in result.evidence.items()},
         )
-    return replace(event, sentence=redact(event.sentence), findings=findings, result=result)
+    return replace(event, sentence=redact(event.sentence), why=redact(event.why), findings=findings, result=result)

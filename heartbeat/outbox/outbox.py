@@ -22,6 +22,7 @@ from dataclasses import replace
 import structlog
 
 from heartbeat.channels import Channel
+from heartbeat.channels.attempt import Transport, send
 from heartbeat.config.model import FALLBACK
 from heartbeat.core.model import Address, Delivery, DeliveryState
 from heartbeat.metrics.instruments import Backlog
@@ -55,6 +56,7 @@ class Outbox:
             event that was acknowledged how many seconds ago it was decided.
         find: returns those of some deliveries, by id, that the store has (``store.find``).
         pace: the schedule of attempts.
+        transport: the last hop.
     """
 
     def __init__(  # noqa: PLR0913 - each is one neighbour, named at the call
@@ -68,6 +70,7 @@ class Outbox:
         fallback: tuple[Address, ...] = (),
         find: Find = find_nothing,
         pace: Pace | None = None,
+        transport: Transport = send,
     ) -> None:
         self._settlement = Settlement(settle)
         self._channels = dict(channels)
@@ -78,7 +81,7 @@ class Outbox:
         self._farewells: set[asyncio.Future[None]] = set()
         self._desk = Desk(
             settlement=self._settlement, clock=clock, redact=redact, observe=observe, find=find, pace=self._pace,
-            assign=self.assign, accept=self._take, is_known=self._is_known, fallback=fallback,
+            assign=self.assign, accept=self._take, is_known=self._is_known, fallback=fallback, transport=transport,
         )  # fmt: skip
 
     async def start(self, pending: Iterable[Delivery] = ()) -> None:

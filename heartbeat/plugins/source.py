@@ -31,6 +31,7 @@ CHECK_KEYS = frozenset(
         "was",
         "description",
         "depends_on",
+        "escalate",
         "objective",
         "maintenance",
         "matrix",
@@ -39,6 +40,8 @@ CHECK_KEYS = frozenset(
     ]
 )
 """Keys of a check in the configuration; a type of such a name could not be written there."""
+OTHERS = (".", "test_", "conftest.")
+"""How files in a plugin folder begin that are no plugins: tests may stand beside what they test."""
 _TYPE = re.compile(r"[a-z][a-z0-9_]{0,49}")
 
 
@@ -128,7 +131,7 @@ def _in_folders(folders: Iterable[Path]) -> Iterator[Source | PluginError]:
 
 def _in_folder(folder: Path, package: str) -> Iterator[Source | PluginError]:
     try:
-        files = sorted(one for one in folder.iterdir() if one.suffix == ".py" and not one.name.startswith("."))
+        files = sorted(one for one in folder.iterdir() if one.suffix == ".py" and not one.name.startswith(OTHERS))
         refuse_writable(folder)
         helpers = [read_source(one) for one in files if one.name.startswith("_")]
     except PluginError as error:
@@ -144,7 +147,7 @@ def _in_folder(folder: Path, package: str) -> Iterator[Source | PluginError]:
 
 def _from_file(file: Path, package: str, helpers: Sequence[bytes]) -> Source | PluginError:
     try:
-        _refuse_name(file.stem, file)
+        refuse_name(file.stem, file)
         text = read_source(file)
     except PluginError as error:
         return error
@@ -177,7 +180,8 @@ def refuse_writable(path: Path) -> None:
         raise PluginError("anybody may write here, so nothing is loaded from it; chmod o-w", file=path)
 
 
-def _refuse_name(name: str, file: Path | None = None) -> None:
+def refuse_name(name: str, file: Path | None = None) -> None:
+    """Raise ``PluginError`` for what cannot be the name of a check type."""
     if not _TYPE.fullmatch(name):
         raise PluginError(f'"{name}" is no name for a check type: use lower-case letters, digits and _', file=file)
     if name in CHECK_KEYS:
@@ -187,7 +191,7 @@ def _refuse_name(name: str, file: Path | None = None) -> None:
 def _installed() -> Iterator[Source | PluginError]:
     for name, value, package, version in _entries():
         try:
-            _refuse_name(name)
+            refuse_name(name)
         except PluginError as error:
             yield PluginError(f"{error.sentence} (entry point of {package})")
         else:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from asyncio import Future
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from itertools import islice
 from threading import Event, Lock
 
@@ -25,6 +25,11 @@ Work = Entry | Settled | Change
 Item = tuple[Work, "Future[None] | None"]
 
 
+def count_steady(items: Iterable[Item]) -> int:
+    """Return how many of them are steady results; windows may be dropped too, but are saved again soon."""
+    return sum(future is None and isinstance(work, Entry) for work, future in items)
+
+
 class Backlog:
     """What waits to be written. Work with a future is durable; work without may be dropped, oldest first."""
 
@@ -43,7 +48,7 @@ class Backlog:
         """Add work. False says that the queue is full of durable work and took nothing."""
         with self._lock:
             if len(self._items) >= self._limit and not self._make_room():
-                self.dropped += future is None
+                self.dropped += count_steady([(work, future)])
                 return False
             self._items.append((work, future))
             self._steady += future is None
@@ -55,11 +60,11 @@ class Backlog:
         """Drop the oldest tenth of what may be dropped, in one pass, so that overload costs little per record."""
         excess = min(self._steady, max(1, self._limit // 10))
         if excess:
-            steady = (index for index, (_, future) in enumerate(self._items) if future is None)
-            doomed = set(islice(steady, excess))
+            steady = ((index, item) for index, item in enumerate(self._items) if item[1] is None)
+            doomed = dict(islice(steady, excess))
+            self.dropped += count_steady(doomed.values())
             self._items = deque(item for index, item in enumerate(self._items) if index not in doomed)
             self._steady -= excess
-            self.dropped += excess
         return bool(excess)
 
     def take(self, wait: float) -> list[Item]:

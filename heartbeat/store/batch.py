@@ -13,7 +13,7 @@ from heartbeat.crash import crash_point
 from heartbeat.store.backlog import Change, Settled, Work
 from heartbeat.store.entry import Entry
 from heartbeat.store.rows import delivery_row, event_row, result_row, status_row
-from heartbeat.store.schema import check_status, delivery, event, result
+from heartbeat.store.schema import check_status, delivery, event, result, window
 
 Rows = list[dict[str, Any]]
 
@@ -121,10 +121,12 @@ def rename(connection: Connection, old: str, new: str) -> None:
         if connection.execute(select(table).where(column == new).limit(1)).first() is not None:
             return
     connection.execute(update(check_status).where(check_status.c.name == old).values(name=new))
-    for table in (result, event):
+    connection.execute(delete(window).where(window.c.check == new))
+    for table in (result, event, window):
         connection.execute(update(table).where(table.c.check == old).values({"check": new}))
 
 
 def forget(connection: Connection, name: str) -> None:
-    """Drop the status of a check that was removed; its history and deliveries stay for their time."""
+    """Drop the status and the windows of a check that was removed; its history and deliveries stay for their time."""
     connection.execute(delete(check_status).where(check_status.c.name == name))
+    connection.execute(delete(window).where(window.c.check == name))

@@ -8,8 +8,7 @@ from typing import Any
 from pydantic import ValidationError
 from sqlalchemy import Connection, Row, Select, select, text
 
-from heartbeat.core.batch import OVER
-from heartbeat.core.model import Delivery, DeliveryState, Event
+from heartbeat.core.model import OVER, Delivery, DeliveryState, Event
 from heartbeat.core.status import Status
 from heartbeat.store.entry import Recorded, Snapshot
 from heartbeat.store.rows import read_delivery, read_event, read_result, read_status

@@ -6,6 +6,7 @@ from sqlalchemy import ColumnElement, Connection, Select, Table, delete, exists,
 
 from heartbeat.config.model import History
 from heartbeat.core.model import DeliveryState
+from heartbeat.store import deployments, quiet
 from heartbeat.store.schema import OPEN, check_status, delivery, event, result
 
 STEP = 500
@@ -29,6 +30,8 @@ class Sweep:
             or _delete_results(connection, STEP, failed & (result.c.at < self._fresh_failures))
             or self._delete_surplus(connection)
             or _delete_events(connection, self._fresh_failures)
+            or quiet.forget(connection, self._fresh_failures)
+            or deployments.forget(connection, self._fresh_failures)
         )
 
     def _delete_surplus(self, connection: Connection) -> int:

@@ -23,7 +23,7 @@ from heartbeat.core.model import (
     Severity,
     Verdict,
 )
-from heartbeat.core.status import Status
+from heartbeat.core.status import Status, renew
 from heartbeat.store.entry import Recorded, is_steady
 
 _STATUS: TypeAdapter[Status] = TypeAdapter(Status)
@@ -118,7 +118,7 @@ def delivery_row(delivery: Delivery, boot: int) -> dict[str, Any]:
 
 def read_status(text: str) -> Status:
     """Return a status; fields that it did not have when it was written take their defaults."""
-    return _STATUS.validate_json(text)
+    return renew(_STATUS.validate_json(text))
 
 
 def read_event(text: str) -> Event:

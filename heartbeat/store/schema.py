@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import REAL, Column, ForeignKey, Index, Integer, MetaData, Table, Text, text
 
-HEAD = "0002"
+HEAD = "0004"
 """The revision of these tables: the newest of ``migrations/``."""
 OPEN = "state IN ('pending', 'leased')"
 """The deliveries still on their way; written out, because SQLite uses a partial index only for its own words."""
@@ -104,3 +104,43 @@ delivery = Table(
 Index("delivery_open", delivery.c.number, sqlite_where=text(OPEN))
 Index("delivery_event", delivery.c.event_id)
 Index("delivery_incident", delivery.c.incident)
+
+# What was changed at run time: silences, checks that are switched off, maintenance that began by hand. `data` is the
+# whole of it as JSON; what has ended stays for the record.
+quiet = Table(
+    "quiet",
+    metadata,
+    Column("id", Text, primary_key=True, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("data", Text, nullable=False),
+    Column("at", REAL, nullable=False),
+    Column("ended", REAL),
+    sqlite_strict=True,
+)
+Index("quiet_open", quiet.c.at, sqlite_where=text("ended IS NULL"))
+
+# The windows of a check as they stood `at` a time, and in `outline` which they are; what came later is taken from its
+# results. `seen` is the newest result of all then: after the clock was set back, times do not tell what came later.
+window = Table(
+    "window",
+    metadata,
+    Column("check", Text, primary_key=True, nullable=False),
+    Column("outline", Text, nullable=False),
+    Column("data", Text, nullable=False),
+    Column("at", REAL, nullable=False),
+    Column("seen", Integer, nullable=False),
+    sqlite_strict=True,
+)
+
+# What was marked as a deployment; `data` is the whole of it as JSON.
+deployment = Table(
+    "deployment",
+    metadata,
+    Column("id", Text, primary_key=True, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("data", Text, nullable=False),
+    Column("at", REAL, nullable=False),
+    Column("ended", REAL),
+    sqlite_strict=True,
+)
+Index("deployment_at", deployment.c.at)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -15,13 +15,16 @@ import structlog
 from sqlalchemy import Connection
 
 from heartbeat.config.model import History
+from heartbeat.core.deployment import Deployment
 from heartbeat.core.model import Delivery, DeliveryState, Event
-from heartbeat.store import reader
+from heartbeat.core.quiet import Order
+from heartbeat.store import deployments, quiet, reader
 from heartbeat.store.backlog import Work
 from heartbeat.store.batch import forget, rename
 from heartbeat.store.entry import Entry, Recorded, Snapshot
 from heartbeat.store.errors import StoreFailed, explain
 from heartbeat.store.files import connect_reader, lock, prepare
+from heartbeat.store.windows import Saved, save
 from heartbeat.store.writer import PATIENCE, Writer
 
 GIVE_UP = 10.0
@@ -124,12 +127,29 @@ class Store:
         """Record how far deliveries got, all in one durable commit; what is not there yet is inserted as a whole."""
         return self._submit(deliveries)
 
+    def save(self, windows: Sequence[Saved]) -> None:
+        """Record windows in one commit, when there is one; what gets lost is filled again from results."""
+        if not self._writer.closing:
+            self._writer.backlog.put(partial(save, saved=windows))
+
+    def flush(self) -> asyncio.Future[None]:
+        """Write all that waits; done when it can be read."""
+        return self._submit(_nothing)
+
+    def keep(self, order: Order) -> asyncio.Future[None]:
+        """Record what somebody asked for at run time, or that it has ended."""
+        return self._submit(partial(quiet.save, order=order))
+
+    def mark(self, deployment: Deployment) -> asyncio.Future[None]:
+        """Record a deployment, or what has become of it."""
+        return self._submit(partial(deployments.save, deployment=deployment))
+
     def rename(self, old: str, new: str) -> asyncio.Future[None]:
-        """Carry status, results and events over to a new name; does nothing where that has a past of its own."""
+        """Carry status, results, events and windows over to a new name, unless that has a past of its own."""
         return self._submit(partial(rename, old=old, new=new))
 
     def forget(self, name: str) -> asyncio.Future[None]:
-        """Drop the status of a removed check; its history stays for the retention time."""
+        """Drop the status and windows of a removed check; its history stays for the retention time."""
         return self._submit(partial(forget, name=name))
 
     def _submit(self, work: Work) -> asyncio.Future[None]:
@@ -208,3 +228,7 @@ class Store:
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
+
+
+def _nothing(_: Connection) -> None:
+    """Write nothing: what counts is what was written before."""

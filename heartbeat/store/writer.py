@@ -15,7 +15,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from heartbeat.config.model import History
 from heartbeat.crash import crash_point
-from heartbeat.store.backlog import Backlog, Change, Item
+from heartbeat.store.backlog import Backlog, Change, Item, count_steady
 from heartbeat.store.batch import plan
 from heartbeat.store.entry import Entry
 from heartbeat.store.errors import FULL, StoreError, StoreFailed, explain, is_about_the_row, is_out_of_room
@@ -139,7 +139,7 @@ class Writer:
             if self._give_up_reserve(error):
                 self._commit(connection, group)
                 return
-            self._fail(error, futures, len(group) - len(futures))
+            self._fail(error, futures, count_steady(group))
         else:
             self._recover()
             self._tell(futures, None)
@@ -166,8 +166,8 @@ class Writer:
         """Leave out history while the store lives on its reserve: changes of state, events and deliveries need it."""
         if not self._reserve.spent:
             return group
-        spared = [item for item in group if isinstance(item[0], Entry) and not item[0].again]
-        self.lost += sum(future is None for _, future in spared)
+        spared = [item for item in group if item[1] is None or (isinstance(item[0], Entry) and not item[0].again)]
+        self.lost += count_steady(spared)
         self._tell([future for _, future in spared if future is not None], StoreFailed(self._on_reserve()))
         return [item for item in group if item not in spared] if spared else group
 
@@ -227,7 +227,7 @@ class Writer:
         self.closing = True
         while group := self.backlog.take(0.0):
             futures = [future for _, future in group if future is not None]
-            self.lost += len(group) - len(futures)
+            self.lost += count_steady(group)
             self._tell(futures, StoreFailed(self.failing or "The store is closed."))
 
     def _tell(self, futures: Sequence[asyncio.Future[None]], error: Exception | None) -> None:

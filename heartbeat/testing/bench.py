@@ -16,7 +16,7 @@ from heartbeat.clock import Clock, Reading
 from heartbeat.config.model import CheckConfig, History
 from heartbeat.core.batch import Batch
 from heartbeat.core.model import Address, Delivery, Kind
-from heartbeat.core.policy import Policy
+from heartbeat.core.policy import Policy, Routes
 from heartbeat.core.schedule import Interval
 from heartbeat.dispatch import Dispatch
 from heartbeat.lag import LagMeter
@@ -25,11 +25,13 @@ from heartbeat.metrics.instruments import Instruments
 from heartbeat.outbox import Outbox
 from heartbeat.pool import Pool
 from heartbeat.probe import Probe
+from heartbeat.quiet import Quiet
 from heartbeat.roster import Roster
 from heartbeat.runner import Workshop
 from heartbeat.scheduler import Scheduler
 from heartbeat.state import Live, State
 from heartbeat.store import Store
+from heartbeat.surroundings import Surroundings
 from heartbeat.ticker import Ticker
 
 NOON = 1_800_000_000.0
@@ -136,6 +138,7 @@ class Bench:
     roster: Roster
     ticker: Ticker
     inbox: Inbox
+    surroundings: Surroundings
     looks: list[float] = field(default_factory=list)
     """When the ticker looked for changed files."""
 
@@ -187,14 +190,15 @@ async def broken(_: Probe) -> None:
 def a_check(name: str = "shop", behave: Behaviour = ok, **changes: Any) -> CheckConfig:
     """Return a check that does as told, once a minute, and tells ``oncall``."""
     check = Scripted(behave=behave)
-    config = CheckConfig(name, "scripted", check, f"{name}-1", Interval(EVERY), 5.0, Policy(), notify=("oncall",))
+    oncall = Routes(("oncall",))
+    config = CheckConfig(name, "scripted", check, f"{name}-1", Interval(EVERY), 5.0, Policy(), notify=oncall)
     return replace(config, **changes)
 
 
 @asynccontextmanager
-async def bench(folder: Path, *, concurrency: int = 10) -> AsyncIterator[Bench]:
-    """Put everything together on a store in this folder, and take it apart afterwards."""
-    time, inbox, lag, looks = Time(), Inbox(), LagMeter(), list[float]()
+async def bench(folder: Path, *, concurrency: int = 10, time: Time | None = None) -> AsyncIterator[Bench]:
+    """Put everything together on a store in this folder, and take it apart afterwards; time may go on from before."""
+    time, inbox, lag, looks = time or Time(), Inbox(), LagMeter(), list[float]()
     clock, state, instruments = Clock(time), State(), Instruments()
     lag.start()
     store = await Store.open(folder / "heartbeat.db", history=History(), clock=clock.now, patience=0.05)
@@ -203,13 +207,18 @@ async def bench(folder: Path, *, concurrency: int = 10) -> AsyncIterator[Bench]:
         redact=str, observe=lambda *_: None,
     )  # fmt: skip
     await outbox.start()
-    line = Line(clock, Workshop(Pool(threads=4), lag, str), store, outbox, lambda c: (ONCALL,) if c.notify else ())
+    workshop = Workshop(Pool(threads=4), lag, str)
+    line = Line(clock, workshop, store, outbox, lambda receivers: (ONCALL,) if receivers else ())
     dispatch = Dispatch(line, state, instruments, concurrency)
     scheduler = Scheduler(dispatch.fire)
-    ticker = Ticker(dispatch, scheduler, lag, lambda: looks.append(clock.now()))
+    surroundings = Surroundings(state, Quiet(), dispatch.look_at)
+    line.against, line.held_back = surroundings.against, surroundings.held_back
+    line.deployed = surroundings.quiet.deployments.context
+    line.look_at_parents = lambda live: surroundings.look_around(live, clock.now())
+    ticker = Ticker(dispatch, scheduler, lag, lambda: looks.append(clock.now()), surroundings)
     roster = Roster(line, state, scheduler)
     try:
-        yield Bench(time, line, state, instruments, dispatch, scheduler, roster, ticker, inbox, looks)
+        yield Bench(time, line, state, instruments, dispatch, scheduler, roster, ticker, inbox, surroundings, looks)
     finally:
         ticker.stop()
         await dispatch.drain(WITHIN)

@@ -15,6 +15,7 @@ import struct
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
+from random import Random
 from zlib import compressobj
 
 CHUNK = 16 * 1024
@@ -207,6 +208,42 @@ def gzip_bomb(size: int) -> Behaviour:
 def gzipped(body: bytes) -> Behaviour:
     """Answer with a packed body, as an honest server does."""
     return answer(200, {"Content-Encoding": "gzip"}, gzip.compress(body))
+
+
+async def hang_up(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter, _server: Server) -> None:
+    """Close at once, orderly, whatever is asked."""
+    writer.close()
+
+
+def cut_off(body: bytes, missing: int = 1) -> Behaviour:
+    """Promise a body that is longer by so many bytes than the one that comes, and close."""
+    return raw(head(200, {"Content-Length": str(len(body) + missing)}) + body)
+
+
+def garbage(size: int = 4096, seed: int = 0) -> Behaviour:
+    """Answer with bytes without any sense, the same for the same seed, and no line end among them."""
+    noise = Random(seed).randbytes(2 * size)  # noqa: S311 - no secret
+    return raw(bytes(byte for byte in noise if byte not in b"\r\n")[:size])
+
+
+def slow(seconds: float, behave: Behaviour) -> Behaviour:
+    """Wait so long, and behave like that then."""
+
+    async def wait_and_behave(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, server: Server) -> None:
+        await asyncio.sleep(seconds)
+        await behave(reader, writer, server)
+
+    return wait_and_behave
+
+
+def in_turn(*behaviours: Behaviour) -> Behaviour:
+    """Behave otherwise with each connection; the last one lasts."""
+    left = list(behaviours)
+
+    async def behave(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, server: Server) -> None:
+        await (left.pop(0) if len(left) > 1 else left[0])(reader, writer, server)
+
+    return behave
 
 
 @contextmanager

@@ -1,4 +1,8 @@
-"""Real TCP peers on loopback for tests: silent, resetting, talkative, or following a script."""
+r"""Real TCP peers on loopback for tests: talkative, following a script, or misbehaving as real ones do.
+
+async with serve_tcp(say(b"220 ready\r\n")) as port:
+    result = await run_once(Mail(host="127.0.0.1", port=port))
+"""
 
 from __future__ import annotations
 
@@ -8,6 +12,7 @@ import ssl
 import struct
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
+from random import Random
 
 Talk = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
@@ -54,6 +59,84 @@ async def hang_up(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -
     """Close at once, orderly."""
     writer.close()
     await writer.wait_closed()
+
+
+def hang_up_after(said: bytes) -> Talk:
+    """Wait for the first bytes, say these, and close: half an answer, where these are half of one."""
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(65536)
+        writer.write(said)
+        await hang_up(reader, writer)
+
+    return talk
+
+
+def reset_after(said: bytes) -> Talk:
+    """Wait for the first bytes, say these, and break off with a RST."""
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(65536)
+        writer.write(said)
+        await writer.drain()
+        await asyncio.sleep(0.05)  # or the reset overtakes what was said
+        await reset(reader, writer)
+
+    return talk
+
+
+def drip(said: bytes, interval: float) -> Talk:
+    """Wait for the first bytes, and say these one by one, so many seconds apart."""
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(65536)
+        for byte in said:
+            writer.write(bytes((byte,)))
+            await writer.drain()
+            await asyncio.sleep(interval)
+        await silent(reader, writer)
+
+    return talk
+
+
+def slow(seconds: float, talk: Talk) -> Talk:
+    """Wait so long, and behave like that then."""
+
+    async def wait_and_talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await asyncio.sleep(seconds)
+        await talk(reader, writer)
+
+    return wait_and_talk
+
+
+def garbage(size: int = 4096, seed: int = 0) -> Talk:
+    """Say bytes without any sense at once, the same for the same seed, and no line end among them; then no more."""
+    noise = bytes(byte for byte in Random(seed).randbytes(2 * size) if byte not in b"\r\n")[:size]  # noqa: S311 - no secret
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(noise)
+        if writer.can_write_eof():  # to close while something is unread would be a reset
+            writer.write_eof()
+        await silent(reader, writer)
+
+    return talk
+
+
+async def endless(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Talk without an end and without a line end, as fast as it is read."""
+    while True:
+        writer.write(b"x" * 16384)
+        await writer.drain()
+
+
+def in_turn(*talks: Talk) -> Talk:
+    """Behave otherwise with each connection; the last one lasts."""
+    left = list(talks)
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await (left.pop(0) if len(left) > 1 else left[0])(reader, writer)
+
+    return talk
 
 
 def say(*words: bytes) -> Talk:

@@ -1,4 +1,4 @@
-"""What the daemon shows over HTTP: metrics, health, the checks as JSON. It reads, and changes nothing."""
+"""What the daemon shows over HTTP: metrics, health, the checks as JSON. Who has a token may mark deployments, too."""
 
 from __future__ import annotations
 
@@ -21,9 +21,12 @@ from heartbeat.config.model import Config
 from heartbeat.metrics.instruments import Instruments
 from heartbeat.metrics.page import CONTENT_TYPE, Page
 from heartbeat.state import State
-from heartbeat.web.checks import describe
+from heartbeat.surroundings import Surroundings
+from heartbeat.web.checks import describe, look_around, suppressed_by
 from heartbeat.web.deliveries import Ask, delivery_routes, nobody
+from heartbeat.web.deployments import Mark, deployment_routes, unmarked
 from heartbeat.web.guard import Guard
+from heartbeat.web.quiet import quiet_routes
 
 CHECKS_AT_ONCE = 20
 """Checks described between two breathing points, about a millisecond of work."""
@@ -35,28 +38,34 @@ NextRun = Callable[[str], float | None]
 class View:
     """What the web app reads.
 
-    ``config`` returns the configuration in use. The two sentences are empty when all is well: ``unhealthy`` says why
-    the loop or the scheduler no longer works, ``unready`` why there is nothing to serve yet. ``next_run`` says when a
-    check is due, if that is known. ``ask`` answers queries on the store.
+    ``surroundings`` say why nobody is told of a check ``now``, in seconds since the epoch. ``config`` returns the
+    configuration in use. The two sentences are empty when all is well: ``unhealthy`` says why the loop or the scheduler
+    no longer works, ``unready`` why there is nothing to serve yet. ``next_run`` says when a check is due, if that is
+    known. ``ask`` answers queries on the store; ``mark`` marks deployments.
     """
 
     state: State
     instruments: Instruments
+    surroundings: Surroundings
     config: Callable[[], Config]
     unhealthy: Callable[[], str]
     unready: Callable[[], str]
+    now: Callable[[], float]
     next_run: NextRun = lambda _: None
     ask: Ask = nobody
+    mark: Mark = unmarked
+
+    def redact(self, text: str) -> str:
+        """Return a text without the secrets of the configuration in use."""
+        return self.config().redactor(text)
 
 
 def create_app(view: View) -> Starlette:
-    """Return the app. Only GET and HEAD; on a loopback address only for requests that name one."""
-    page = Page(
-        view.state,
-        lambda: view.config().location,
-        lambda: view.config().duration_buckets,
-        lambda text: view.config().redactor(text),
-    )
+    """Return the app: GET and HEAD, and POST for who has a token.
+
+    On a loopback address only for requests that name one.
+    """
+    page = _page_of(view)
 
     async def metrics(request: Request) -> Response:
         return _stream(request, _page(page, view.instruments), CONTENT_TYPE)
@@ -73,7 +82,7 @@ def create_app(view: View) -> Starlette:
     async def check(request: Request) -> Response:
         live = view.state.checks.get(name := request.path_params["name"])
         if live is None:
-            return JSONResponse({"error": f"no check is named {view.config().redactor(name[:200])!r}"}, 404)
+            return JSONResponse({"error": f"no check is named {view.redact(name[:200])!r}"}, 404)
         return Response(_described(view, name), media_type="application/json")
 
     async def index(_: Request) -> Response:
@@ -86,15 +95,29 @@ def create_app(view: View) -> Starlette:
         Route("/-/ready", ready),
         Route("/api/v1/checks", checks),
         Route("/api/v1/checks/{name:path}", check),
-        *delivery_routes(view.ask, lambda text: view.config().redactor(text)),
+        *delivery_routes(view.ask, view.redact),
+        *quiet_routes(view.surroundings.quiet, view.now, view.ask, view.redact),
+        *deployment_routes(view.surroundings.quiet.deployments, lambda: view.config().tokens, view.mark, view.redact),
     ]
     app = Starlette(routes=routes, middleware=[Middleware(Guard, host=view.config().web.host)])
     app.router.redirect_slashes = False  # a redirect would repeat whatever Host was sent
     return app
 
 
+def _page_of(view: View) -> Page:
+    quiet = view.surroundings.quiet
+    return Page(
+        view.state,
+        lambda: view.config().location,
+        lambda: view.config().duration_buckets,
+        view.redact,
+        suppressed=lambda live: suppressed_by(view.surroundings, live, view.now()),
+        quiet=lambda: quiet.is_any,
+    )
+
+
 def _sentence(problem: str, view: View) -> Response:
-    return PlainTextResponse(f"{view.config().redactor(problem) or 'ok'}\n", 503 if problem else 200)
+    return PlainTextResponse(f"{view.redact(problem) or 'ok'}\n", 503 if problem else 200)
 
 
 def _page(page: Page, instruments: Instruments) -> Iterator[bytes]:
@@ -115,7 +138,9 @@ def _checks(view: View) -> Iterator[bytes]:
 
 
 def _described(view: View, name: str) -> str:
-    described = describe(view.state.checks[name], view.next_run(name), view.config().redactor)
+    live = view.state.checks[name]
+    around = look_around(view.surroundings, live, view.now())
+    described = describe(live, view.next_run(name), view.redact, around)
     return dumps(described, separators=(",", ":"))
 
 
@@ -171,7 +196,15 @@ def _compressed(slices: Iterator[bytes]) -> Iterator[bytes]:
 
 
 def _index(view: View) -> str:
-    paths = ("/metrics", "/api/v1/checks", "/api/v1/deliveries", "/-/healthy", "/-/ready")
+    paths = (
+        "/metrics",
+        "/api/v1/checks",
+        "/api/v1/deliveries",
+        "/api/v1/quiet",
+        "/api/v1/deployments",
+        "/-/healthy",
+        "/-/ready",
+    )
     links = "\n".join(f'<li><a href="{path}">{path}</a></li>' for path in paths)
     where = f" in {escape(view.config().location)}" if view.config().location else ""
     return (

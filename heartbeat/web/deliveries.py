@@ -11,8 +11,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from heartbeat.core.message import sentence_of
 from heartbeat.core.model import Delivery, DeliveryState, Event
+from heartbeat.core.sentences import sentence_of, track_of
 from heartbeat.core.text import plain
 from heartbeat.store import StoreFailed, ledger
 
@@ -96,6 +96,7 @@ def describe(delivery: Delivery, redact: Redact) -> dict[str, Any]:
         "sequence": event.sequence,
         "check": event.check,
         "kind": event.kind,
+        "track": track_of(event),
         "severity": event.severity.word,
         "sentence": _text(sentence_of(event), redact),
         "at": event.at,
@@ -118,22 +119,25 @@ def describe_incident(identity: str, events: list[Event], deliveries: list[Deliv
     return {
         "id": identity,
         "check": events[-1].check if events else None,
-        "events": [_event(event, redact) for event in events],
+        "events": [describe_event(event, redact) for event in events],
         "deliveries": [describe(one, redact) for one in deliveries],
     }
 
 
-def _event(event: Event, redact: Redact) -> dict[str, Any]:
+def describe_event(event: Event, redact: Redact) -> dict[str, Any]:
+    """Return one event of an incident."""
     return {
         "id": event.id,
         "sequence": event.sequence,
         "kind": event.kind,
+        "track": track_of(event),
         "at": event.at,
         "since": event.since,
         "was": event.was.word,
         "severity": event.severity.word,
         "reason": event.reason,
         "sentence": _text(sentence_of(event), redact),
+        "why": _text(event.why, redact),
         "run": event.run.id if event.run else None,
     }
 

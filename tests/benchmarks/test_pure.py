@@ -5,9 +5,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from itertools import count as count_from
+from itertools import cycle, islice
+from random import Random
 
+import pytest
 from pydantic import SecretStr
 
 from heartbeat import Check, Probe
@@ -16,14 +20,17 @@ from heartbeat.channels.webhook import Webhook
 from heartbeat.config.model import CheckConfig
 from heartbeat.core.advance import advance
 from heartbeat.core.batch import single
-from heartbeat.core.decide import decide
-from heartbeat.core.limits import Bound, Limit, judge
+from heartbeat.core.decide import NONE, decide
+from heartbeat.core.judge import judge
+from heartbeat.core.limits import Bound, Limit
 from heartbeat.core.message import compose
 from heartbeat.core.model import Address, Event, Outcome, Reason, Result, Run, Severity, Verdict
+from heartbeat.core.objectives import Objective
 from heartbeat.core.payload import encode, payload
 from heartbeat.core.policy import Latch, Policy
 from heartbeat.core.schedule import Interval, next_slot, skipped_slots, slot_at
 from heartbeat.core.status import FRESH, Status
+from heartbeat.core.windows import Windows, plan_windows
 from heartbeat.metrics.page import Page
 from heartbeat.redaction import Redactor
 from heartbeat.state import Live, State
@@ -44,7 +51,9 @@ LIMITS = (
     Limit("duration", (Bound(Severity.WARN, above=0.8), Bound(Severity.FAIL, above=2.0)), "s"),
     Limit("phase.tls", (Bound(Severity.WARN, above=0.5),), "s"),
 )
-POLICY = Policy(Latch(2, 3, 2), recheck=5.0, remind=3600.0, interval=30.0)
+POLICY = Policy(Latch(2, 3, 2), Latch(2, 3, 2), recheck=5.0, remind=3600.0, interval=30.0)
+RANDOM = Random(7)
+DURATIONS = [RANDOM.lognormvariate(-2, 0.3) for _ in range(997)]
 BUCKETS = (0.05, 0.25, 1.0, 5.0)
 ONCALL = (Address("oncall", "oncall/webhook"), Address("oncall", "oncall/email", "oncall@example.com"))
 TEXT = "GET /api/v1/orders?page=17 HTTP/1.1 host: shop.example.com accept: application/json user-agent: heartbeat"
@@ -83,6 +92,43 @@ def test_judging_a_result_outside_its_limits(takes: Takes) -> None:
     takes(20, judge, RUN, replace(GOOD, duration=1.0), LIMITS, AT)
 
 
+def test_judging_a_good_result_that_clears_what_was_held(takes: Takes) -> None:
+    takes(16, judge, RUN, GOOD, LIMITS, AT, (("duration", Severity.WARN),))
+
+
+@pytest.mark.parametrize(("interval", "at_most"), [(30.0, 50), (7.5, 150)])
+def test_judging_against_five_limits_and_an_hour(takes: Takes, interval: float, at_most: float) -> None:
+    over_time = [("p50", "duration"), ("p95", "duration"), ("max", "phase.wait"), ("availability", "")]
+    bounds = (Bound(Severity.WARN, above=2.0), Bound(Severity.FAIL, above=3.0))
+    limits = (LIMITS[0], *(Limit(measure, bounds, "s", made, 3600.0) for made, measure in over_time))
+    windows, now = past_hour(limits, None, interval)
+    results = cycle([replace(GOOD, duration=seconds) for seconds in DURATIONS])
+    takes(at_most, lambda: judge(RUN, next(results), limits, next(now), (), windows))
+
+
+def test_judging_against_an_objective(takes: Takes) -> None:
+    windows, now = past_hour((), Objective(0.999), 30.0)
+    takes(40, lambda: judge(RUN, GOOD, (), next(now), (), windows))
+
+
+def test_saving_an_hour_of_a_check(takes: Takes) -> None:
+    limits = (Limit("duration", (Bound(Severity.WARN, above=2.0),), "s", "p95", 3600.0),)
+    windows, _ = past_hour(limits, None, 30.0)
+    takes(20, windows.dump)
+
+
+def past_hour(
+    limits: tuple[Limit, ...], objective: Objective | None, interval: float
+) -> tuple[Windows, Iterator[float]]:
+    """Return windows that are full, and the times from then on."""
+    plan = plan_windows(limits, objective, interval)
+    assert plan is not None
+    windows, now = Windows(plan), count_from(AT, interval)
+    for seconds in islice(cycle(DURATIONS), 1000):
+        windows.take(next(now), Outcome.OK if seconds > 0.08 else Outcome.FAIL, replace(GOOD, duration=seconds))
+    return windows, now
+
+
 def test_advancing_while_all_is_well(takes: Takes) -> None:
     takes(15, advance, settled(GOOD), verdict_of(GOOD), POLICY, AT)
 
@@ -97,7 +143,7 @@ def test_advancing_while_it_lasts(takes: Takes) -> None:
 
 
 def test_deciding_who_is_told(takes: Takes) -> None:
-    takes(25, decide, raised(), ONCALL, AT)
+    takes(25, decide, FRESH, raised(), NONE, ONCALL, POLICY)
 
 
 def test_finding_the_next_slot(takes: Takes) -> None:
@@ -164,17 +210,17 @@ def test_what_machines_are_told(takes: Takes) -> None:
 
 
 def test_what_people_are_told(takes: Takes) -> None:
-    (delivery, *_) = decide(raised(), ONCALL, AT)
+    _, (delivery, *_) = decide(FRESH, raised(), NONE, ONCALL, POLICY)
     takes(260, compose, single(delivery), AT + 1)
 
 
 def test_a_webhook_as_it_is_sent(takes: Takes) -> None:
-    (delivery, *_) = decide(raised(), ONCALL, AT)
+    _, (delivery, *_) = decide(FRESH, raised(), NONE, ONCALL, POLICY)
     takes(220, Webhook(url=SecretStr("https://alerts.example.com/hook")).render, single(delivery), AT + 1)
 
 
 def test_a_mail_as_it_is_sent(takes: Takes) -> None:
-    delivery = decide(raised(), ONCALL, AT)[1]
+    delivery = decide(FRESH, raised(), NONE, ONCALL, POLICY)[1][1]
     mail = Email.model_validate(
         {"to": ["oncall@example.com"], "from": "heartbeat@example.com", "server": "smtp://127.0.0.1:25", "tls": "none"}
     )

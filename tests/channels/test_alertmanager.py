@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from heartbeat.channels import DeliveryFailed
 from heartbeat.channels.alertmanager import Alertmanager, instance_of
 from heartbeat.core.batch import Batch, single
-from heartbeat.core.model import Address, Delivery, Kind, Severity
+from heartbeat.core.model import OVER, Address, Delivery, Kind, Severity, Track
 from heartbeat.http import engine
 from heartbeat.testing.webhook import Answer, Misbehaviour, Receiver, webhook_receiver
 
@@ -80,7 +80,7 @@ def test_labels_and_start_stay_the_same_through_an_incident(deliver: Deliver) ->
     assert [alert["annotations"].get("severity") for alert in alerts[:4]] == ["warn", "fail", "fail", "warn"]
 
 
-@pytest.mark.parametrize("kind", [Kind.RESOLVED, Kind.CHECK_REPAIRED, Kind.WITHDRAWN])
+@pytest.mark.parametrize("kind", sorted(OVER))
 def test_the_end_of_an_incident_is_the_end_of_the_alert_however_late_it_is_told(deliver: Deliver, kind: Kind) -> None:
     assert alert_of(deliver(kind=kind, at=AT + 1))["endsAt"] == "2026-11-21T14:02:12.250Z"
 
@@ -94,6 +94,32 @@ def test_a_broken_check_has_an_alert_of_its_own_from_beginning_to_end(deliver: D
     ]
     assert {alert_of(event)["labels"]["alertname"] for event in broken} == {"HeartbeatCheckBroken"}
     assert "severity" not in alert_of(broken[0])["annotations"]
+
+
+ALERTS = [
+    (Track.RUNS, Kind.MISSED, Kind.RESUMED, "HeartbeatCheckNotRunning", None),
+    (Track.BUDGET, Kind.BUDGET_BURNING, Kind.BUDGET_SAFE, "HeartbeatErrorBudgetBurning", "fail"),
+    (Track.FLAPPING, Kind.FLAPPING, Kind.SETTLED, "HeartbeatCheckFlapping", "fail"),
+]
+
+
+@pytest.mark.parametrize(("track", "begins", "ends", "name", "severity"), ALERTS)
+def test_each_track_has_an_alert_of_its_own_from_beginning_to_end(  # noqa: PLR0917 - the columns of a table
+    deliver: Deliver, track: Track, begins: Kind, ends: Kind, name: str, severity: str | None
+) -> None:
+    kinds = (begins, Kind.REMINDER, Kind.ESCALATED, Kind.WITHDRAWN, ends)
+    alerts = [alert_of(deliver(kind=kind, track=track)) for kind in kinds]
+    assert len({json.dumps(alert["labels"]) for alert in alerts}) == 1
+    assert alerts[0]["labels"]["alertname"] == name
+    assert alerts[0]["annotations"].get("severity") == severity
+    assert ["endsAt" in alert for alert in alerts] == [False, False, False, True, True]
+
+
+def test_what_flaps_is_a_warning_at_least_until_it_settles(deliver: Deliver) -> None:
+    flapping = [
+        deliver(kind=kind, track=Track.FLAPPING, severity=Severity.OK) for kind in (Kind.FLAPPING, Kind.SETTLED)
+    ]
+    assert [alert_of(one)["annotations"]["severity"] for one in flapping] == ["warn", "ok"]
 
 
 def sent(delivery: Delivery, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:

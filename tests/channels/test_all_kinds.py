@@ -19,10 +19,11 @@ import structlog
 from pydantic import BaseModel, ValidationError
 
 from heartbeat.channels import Channel, DeliveryFailed, ForPeople, Rendered
-from heartbeat.channels.posting import OverHTTP, secrets_of
+from heartbeat.channels.hidden import secrets_of
+from heartbeat.channels.posting import OverHTTP
 from heartbeat.channels.registry import KINDS, load_kind
 from heartbeat.core.batch import Batch, single
-from heartbeat.core.model import Address, Delivery, Event, Finding, Kind, Severity
+from heartbeat.core.model import Address, Delivery, Event, Finding, Kind, Severity, Track
 from heartbeat.http import engine
 from heartbeat.testing.webhook import Answer, Misbehaviour, Receiver, webhook_receiver
 
@@ -369,6 +370,13 @@ def test_paging_has_no_foreign_links_and_a_title_of_one_line(event: Event, name:
         ("raised", {}),
         ("resolved", {"kind": Kind.RESOLVED, "sequence": 2, "was": Severity.FAIL, "severity": Severity.OK}),
         ("broken", {"kind": Kind.CHECK_BROKEN, "severity": Severity.OK, "sentence": "KeyError: 'user'"}),
+        ("missed", {"kind": Kind.MISSED, "track": Track.RUNS, "severity": Severity.OK, "sentence": "3 slots passed"}),
+        ("flapping", {"kind": Kind.FLAPPING, "track": Track.FLAPPING, "sentence": "its state changed 14 times"}),
+        ("escalated", {"kind": Kind.ESCALATED, "sequence": 2, "was": Severity.FAIL}),
+        (
+            "resumed",
+            {"kind": Kind.RESUMED, "track": Track.RUNS, "sequence": 2, "severity": Severity.OK, "sentence": ""},
+        ),
     ],
 )
 async def test_what_arrives_is_as_in_its_file(

@@ -21,7 +21,7 @@ from heartbeat.channels.chat import (
     utf16,
 )
 from heartbeat.core.batch import single
-from heartbeat.core.message import compose
+from heartbeat.core.message import GOOD, RANKS, TROUBLES, compose
 from heartbeat.core.model import Delivery, Kind, Severity
 
 Deliver = Callable[..., Delivery]
@@ -93,6 +93,12 @@ def test_every_state_has_a_look_and_good_news_is_not_red(deliver: Deliver) -> No
         state = compose(single(deliver(kind=kind, severity=Severity.FAIL)), 0.0).state
         assert tone_of(state) is TONES.get(state, NEUTRAL)
     assert tone_of("RESOLVED").colour != tone_of("FAILING").colour
+
+
+def test_only_what_is_known_to_be_well_looks_well() -> None:
+    well = tone_of("RESOLVED")
+    assert {state for state in RANKS if tone_of(state) == well} == set(GOOD)
+    assert set(TROUBLES) <= set(TONES)
 
 
 def test_the_first_that_fits_is_taken_and_the_last_where_none_does() -> None:

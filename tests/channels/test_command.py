@@ -126,6 +126,7 @@ async def test_the_environment_is_its_own(
         "TOKEN": "tk",
         "HEARTBEAT_CHECK": "a b",
         "HEARTBEAT_KIND": "raised",
+        "HEARTBEAT_TRACK": "target",
         "HEARTBEAT_SEVERITY": "fail",
         "HEARTBEAT_INCIDENT": "inc_fedcba9876543210fedcba98765432",
         "HEARTBEAT_EVENT": "evt_0123456789abcdef0123456789abcd",

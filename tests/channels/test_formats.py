@@ -8,7 +8,7 @@ import pytest
 
 from heartbeat.channels.formats import FORMATS, alertmanager, cloudevents, fingerprint, native, without_evidence
 from heartbeat.core.batch import single
-from heartbeat.core.model import Delivery, Kind, Severity
+from heartbeat.core.model import OVER, Address, Delivery, Kind, Severity
 from heartbeat.core.payload import encode, payload
 
 Deliver = Callable[..., Delivery]
@@ -53,6 +53,22 @@ def test_an_alert_keeps_its_labels_through_the_incident_and_ends_with_it(deliver
     assert [alert["endsAt"] == "0001-01-01T00:00:00Z" for alert in alerts] == [True, True, False]
     reasons = [whole["notification_reason"] for whole in (firing, eased, over)]
     assert reasons == ["first notification", "new alerts added", "all alerts resolved"]
+
+
+def test_what_was_kept_back_until_now_is_the_first_that_its_receiver_hears(deliver: Deliver) -> None:
+    told = (Address("oncall", "oncall/webhook"),)
+    first, worse, again = (
+        deliver(kind=kind, sequence=3, untold="silenced by anna", told=known)
+        for kind, known in ((Kind.RAISED, ()), (Kind.RAISED, told), (Kind.REMINDER, told))
+    )
+    reasons = [alertmanager(single(one))[0]["notification_reason"] for one in (first, worse, again)]
+    assert reasons == ["first notification", "new alerts added", "repeat interval elapsed"]
+
+
+@pytest.mark.parametrize("kind", Kind)
+def test_every_kind_fires_or_is_resolved(deliver: Deliver, kind: Kind) -> None:
+    whole, _ = alertmanager(single(deliver(kind=kind)))
+    assert whole["status"] == ("resolved" if kind in OVER else "firing")
 
 
 def test_a_broken_check_is_another_alert_than_its_failing_target(deliver: Deliver) -> None:

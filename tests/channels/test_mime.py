@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 from heartbeat.channels.email import Email
 from heartbeat.channels.mime import MAIL_BYTES, mail, plain_mail, roots
 from heartbeat.core.batch import Batch, single
-from heartbeat.core.model import Address, Delivery, Event, Finding, Kind, Outcome, Reason, Result, Run, Severity
+from heartbeat.core.model import Address, Delivery, Event, Finding, Kind, Outcome, Reason, Result, Run, Severity, Track
 
 GOLDEN = Path(__file__).parent / "golden/email"
 AT = 1_795_269_731.25  # Sat 21 Nov 2026 14:02:11 UTC
@@ -120,6 +120,58 @@ SLOW = replace(
     findings=(Finding("duration", Severity.WARN, "at most 800 ms allowed", "1.2 s"),),
     result=Result(Outcome.OK, 1.2, phases={"connect": 0.013, "wait": 1.1}),
 )
+CHANGES = "its state changed 14 times in the last 20 runs; now it is fail: the answer was 500, expected 200"
+FLAPPING = replace(
+    RAISED,
+    id="evt_flapping",
+    kind=Kind.FLAPPING,
+    track=Track.FLAPPING,
+    incident="inc_33330000333300003333000033330000",
+    sentence=CHANGES,
+)
+STILL_FLAPPING = replace(
+    FLAPPING, id="evt_digest", kind=Kind.REMINDER, sequence=2, at=AT + 14_400, was=Severity.FAIL, run=None, result=None
+)
+SETTLED = replace(FLAPPING, id="evt_settled", kind=Kind.SETTLED, sequence=3, at=AT + 15_000, sentence=RAISED.sentence)
+MISSED = replace(
+    BROKEN,
+    id="evt_missed",
+    kind=Kind.MISSED,
+    track=Track.RUNS,
+    incident="inc_44440000444400004444000044440000",
+    since=AT - 90,
+    reason=Reason.OVERLOAD,
+    sentence="it did not run in 3 slots in a row",
+    run=None,
+    result=None,
+)
+ESCALATED = replace(
+    RAISED, id="evt_escalated", kind=Kind.ESCALATED, sequence=2, at=AT + 900, was=Severity.FAIL, run=None, result=None
+)
+BURNING = replace(
+    RAISED,
+    id="evt_burning",
+    kind=Kind.BUDGET_BURNING,
+    track=Track.BUDGET,
+    incident="inc_55550000555500005555000055550000",
+    since=AT,
+    reason=Reason.LIMIT,
+    sentence="burn rate 1h is 20 (33 in 5m), at most 14.4 allowed",
+    findings=(Finding("burn rate 1h", Severity.FAIL, "at most 14.4 allowed", "20 (33 in 5m)"),),
+)
+KEPT_BACK = replace(
+    RAISED,
+    id="evt_kept_back",
+    sequence=2,
+    at=AT + 3600,
+    was=Severity.FAIL,
+    run=None,
+    result=None,
+    why="it was kept back until now: silenced by anna until Sat 21 Nov 2026 15:02:00 UTC: deploy",
+)
+GATEWAY = replace(
+    RAISED, id="evt_gateway", check="gateway", context={"type": "tcp", "holds_back": ["a", "b"], "holds_back_more": 3}
+)
 EVIL = replace(
     RAISED,
     id="evt_evil",
@@ -143,6 +195,16 @@ MAILS: dict[str, tuple[Batch, float]] = {
     "reminder": (batch(REMINDER), AT + 14_410),
     "check_broken": (batch(BROKEN), AT + 10),
     "withdrawn": (batch(WITHDRAWN), AT + 610),
+    "flapping": (batch(FLAPPING), AT + 10),
+    "flapping_digest": (batch(STILL_FLAPPING), AT + 14_410),
+    "settled": (batch(SETTLED), AT + 15_010),
+    "missed": (batch(MISSED), AT + 10),
+    "escalated": (batch(ESCALATED), AT + 910),
+    "budget_burning": (batch(BURNING), AT + 10),
+    "kept_back": (batch(KEPT_BACK), AT + 3610),
+    "switched_off": (batch(replace(WITHDRAWN, why="disabled by anna: until the move")), AT + 610),
+    "holds_back": (batch(GATEWAY), AT + 10),
+    "all_tracks": (batch(RAISED, FLAPPING, BURNING, MISSED, BROKEN), AT + 10),
     "batch_of_three": (batch(RAISED, SLOW, BROKEN), AT + 10),
     "superseded": (batch(RAISED, RESOLVED), AT + 1755),
     "delayed": (batch(RAISED), AT + 430),

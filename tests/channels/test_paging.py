@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from heartbeat.channels.opsgenie import Opsgenie
 from heartbeat.channels.pagerduty import PagerDuty
 from heartbeat.core.batch import single
-from heartbeat.core.model import Delivery, Kind, Severity
+from heartbeat.core.model import OVER, Delivery, Kind, Severity, Track
 
 Deliver = Callable[..., Delivery]
 KEY = "0123456789abcdef0123456789ABCDEF"
@@ -24,6 +24,12 @@ SEVERITIES = [
     (Kind.REMINDER, Severity.FAIL, "trigger", "critical", "P1"),
     (Kind.CHECK_BROKEN, Severity.OK, "trigger", "error", "P3"),
     (Kind.DRILL, Severity.OK, "trigger", "info", "P5"),
+    (Kind.MISSED, Severity.OK, "trigger", "error", "P3"),
+    (Kind.FLAPPING, Severity.OK, "trigger", "warning", "P3"),
+    (Kind.FLAPPING, Severity.FAIL, "trigger", "error", "P3"),
+    (Kind.BUDGET_BURNING, Severity.WARN, "trigger", "warning", "P3"),
+    (Kind.BUDGET_BURNING, Severity.FAIL, "trigger", "critical", "P1"),
+    (Kind.ESCALATED, Severity.FAIL, "trigger", "critical", "P1"),
 ]
 
 
@@ -51,7 +57,20 @@ def test_what_is_bad_opens_as_urgent_as_it_is(deliver: Deliver, case: tuple[Kind
     assert (alert["alias"], alert["priority"]) == (delivery.event.incident, priority)
 
 
-@pytest.mark.parametrize("kind", [Kind.RESOLVED, Kind.CHECK_REPAIRED, Kind.WITHDRAWN])
+def test_what_nobody_acknowledged_is_urgent_whatever_it_is_about(deliver: Deliver) -> None:
+    delivery = deliver(kind=Kind.ESCALATED, track=Track.RUNS, severity=Severity.OK)
+    assert pagerduty(delivery)["payload"]["severity"] == "error"
+    assert opsgenie(delivery)[1]["priority"] == "P1"
+
+
+def test_a_reminder_is_as_bad_as_what_it_reminds_of(deliver: Deliver) -> None:
+    for track, word in ((Track.CHECK, "error"), (Track.RUNS, "error"), (Track.FLAPPING, "warning")):
+        delivery = deliver(kind=Kind.REMINDER, track=track, severity=Severity.OK)
+        assert pagerduty(delivery)["payload"]["severity"] == word
+        assert opsgenie(delivery)[1]["priority"] == "P3"
+
+
+@pytest.mark.parametrize("kind", sorted(OVER))
 def test_the_end_of_an_incident_closes_what_it_opened(deliver: Deliver, kind: Kind) -> None:
     delivery = deliver(kind=kind, severity=Severity.OK)
     assert pagerduty(delivery) == {"event_action": "resolve", "dedup_key": delivery.event.incident}

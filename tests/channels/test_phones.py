@@ -69,6 +69,12 @@ def test_a_topic_is_named_only_where_there_is_one(deliver: Deliver) -> None:
         (Kind.RAISED, Severity.FAIL, 5, 2),
         (Kind.RAISED, Severity.WARN, 4, 1),
         (Kind.CHECK_BROKEN, Severity.OK, 4, 1),
+        (Kind.MISSED, Severity.OK, 4, 1),
+        (Kind.FLAPPING, Severity.OK, 4, 1),
+        (Kind.BUDGET_BURNING, Severity.FAIL, 5, 2),
+        (Kind.ESCALATED, Severity.FAIL, 5, 2),
+        (Kind.RESUMED, Severity.OK, 3, 1),
+        (Kind.SETTLED, Severity.FAIL, 3, 1),
         (Kind.RESOLVED, Severity.OK, 3, 1),
     ],
 )

@@ -8,6 +8,7 @@ import pytest
 from pydantic import SecretStr
 
 from heartbeat.channels import SLOW_RETRY, DeliveryFailed, Rendered
+from heartbeat.channels.hidden import secrets_of
 from heartbeat.channels.posting import (
     Letter,
     OverHTTP,
@@ -17,7 +18,6 @@ from heartbeat.channels.posting import (
     post,
     retry_after,
     said,
-    secrets_of,
     verdict,
 )
 from heartbeat.core.batch import Batch, single

@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import json
 import sqlite3
+from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -165,6 +166,15 @@ class Fake:
         raise NotImplementedError
 
     async def run_now(self, name: str) -> dict[str, Any]:
+        raise NotImplementedError
+
+    async def test_alert(self, receiver: str, body: object) -> Mapping[str, Any]:
+        raise NotImplementedError
+
+    async def order(self, word: str, name: str, body: object) -> dict[str, Any]:
+        raise NotImplementedError
+
+    async def quiet(self, *, everything: bool) -> dict[str, Any]:
         raise NotImplementedError
 
     def status(self) -> dict[str, Any]:

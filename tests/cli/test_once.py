@@ -1,15 +1,18 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
+from io import StringIO
 from pathlib import Path
 from textwrap import dedent
 
 import pytest
 
-from heartbeat.cli.once import describe
+from heartbeat.cli.findings import describe
+from heartbeat.cli.performing import paint_for
 from heartbeat.core.model import Finding, Outcome, Reason, Result, Run, Severity, Verdict
 from heartbeat.testing.http import answer, refusing_port, serve
 
@@ -83,6 +86,34 @@ async def test_a_broken_limit_is_1(tmp_path: Path, plugins: Path) -> None:
     assert "  limit     body_bytes is 100 B" in out
 
 
+async def test_every_limit_is_told_also_those_that_hold(tmp_path: Path, plugins: Path) -> None:
+    async with serve(answer(200)) as shop:
+        checks = f"""
+  shop:
+    http: {{url: '{shop.url}'}}
+    limits: {{duration: {{warn: 5s, fail: 9s}}, depth: {{fail: {{below: 1}}}}, p95 duration 10m: {{warn: 1s}}}}
+"""
+        code, out, err = await once(tmp_path, checks, "shop")
+    assert code == 0, err
+    assert "at most 5 s (warn) and at most 9 s (fail): it holds" in out
+    assert "  limit     depth is not measured, at least 1 (fail)\n" in out
+    assert "  limit     p95 duration 10m is not known from a single run, at most 1 s (warn)\n" in out
+
+
+async def test_as_json_all_is_there_and_the_log_stays_on_standard_error(
+    tmp_path: Path, plugins: Path, dead: int
+) -> None:
+    checks = f"  shop: {{http: {{url: 'http://127.0.0.1:{dead}/'}}}}\n  mine: {{locked: {{}}}}\n"
+    code, out, err = await once(tmp_path, checks, "shop", "mine", "--json", "--no-color")
+    shop, mine = json.loads(out)
+    assert code == 3
+    assert (shop["check"], shop["outcome"], shop["severity"], shop["reason"]) == ("shop", "fail", "fail", "connect")
+    assert shop["evidence"]["request"] == f"GET http://127.0.0.1:{dead}/"
+    assert shop["phases"].keys() >= {"connect"}
+    assert (mine["outcome"], mine["severity"], mine["sentence"]) == ("error", None, "the account is locked")
+    assert "hello from the plugin" in err
+
+
 async def test_a_bad_target_is_2_and_says_why(tmp_path: Path, plugins: Path, dead: int) -> None:
     code, out, _ = await once(tmp_path, f"  shop: {{http: {{url: 'http://127.0.0.1:{dead}/'}}}}", "shop")
     assert code == 2
@@ -153,3 +184,16 @@ def test_everything_that_was_found_is_told() -> None:
 def test_an_error_is_called_one_whatever_its_severity() -> None:
     verdict = Verdict(RUN, 1.0, Outcome.ERROR, Severity.OK, Reason.PLUGIN, "ValueError")
     assert next(describe(verdict, Result(Outcome.ERROR, 0.1))) == "shop: error in 100 ms ValueError"
+
+
+def test_on_a_terminal_the_word_has_a_colour_unless_nobody_wants_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Terminal(StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    assert paint_for(Terminal(), no_color=False)("fail") == "\x1b[31m\x1b[1mfail\x1b[0m"
+    assert paint_for(Terminal(), no_color=True)("fail") == "fail"
+    assert paint_for(StringIO(), no_color=False)("fail") == "fail"
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert paint_for(Terminal(), no_color=False)("fail") == "fail"

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from heartbeat.config import ConfigError, load_in_child
+from heartbeat.config import ConfigError, load, load_in_child
 from heartbeat.config.child import _frames
 from heartbeat.config.process import running
+from heartbeat.roster import Changes, compare
 
 TEXT = """
 plugins: [./checks.d]
@@ -197,7 +198,9 @@ async def test_checks_come_and_go_at_a_reload(config: Path) -> None:
     [("every: 7m", "schedule"), ("timeout: 2s", "timeout"), ("notify: [ops]", "notify"), ("labels: {x: y}", "labels"),
      ("policy: {raise: 3}", "policy"), ("limits: {duration: {fail: 1s}}", "limits"),
      ("runbook: 'https://x/'", "runbook"),
-     ("was: z", "was")],
+     ("was: z", "was"), ("depends_on: [a]", "depends_on"), ("objective: {availability: 99%}", "objective"),
+     ("notify: {warn: [ops]}", "notify"), ("escalate: {after: 1m, to: [ops]}", "policy"),
+     ("limits: {p95 duration 1h: {fail: 1s}}", "limits"), ("policy: {warn: {raise: 3}}", "policy")],
 )  # fmt: skip
 async def test_whatever_changes_about_a_check_arrives(words: str, key: str, config: Path) -> None:
     before = await load_in_child([config])
@@ -226,3 +229,57 @@ async def test_secrets_that_stay_the_same_keep_what_hides_them(config: Path, mon
     assert (await load_in_child([config], before)).redactor is before.redactor
     monkeypatch.setenv("TOKEN", "marlinfish")
     assert (await load_in_child([config], before)).redactor is not before.redactor
+
+
+async def test_what_is_said_of_all_checks_arrives(config: Path) -> None:
+    write(
+        config,
+        TEXT + "storm: {checks: 7}\nmaintenance: {move: {checks: [a], reason: x, cron: 0 1 * * *, duration: 1h}}\n",
+    )
+    here, there = load([config], os.environ), await load_in_child([config])
+
+    assert (there.storm, there.maintenance) == (here.storm, here.maintenance)
+    assert there.storm
+    assert (there.storm.checks, [one.name for one in there.maintenance]) == (7, ["move"])
+
+
+EVERYTHING = """
+plugins: [./checks.d]
+receivers: {ops: [webhook: {url: "https://hook.example.com/x"}], lead: [webhook: {url: "https://hook.example.com/y"}]}
+storm: {checks: 7}
+maintenance: {move: {checks: [login.*], reason: x, cron: 0 1 * * *, duration: 1h}}
+defaults:
+  policy: {raise: 2 of 3, hold: 1m, missed: 5, flapping: {start: 40%}, warn: {raise: 3}}
+  notify: {warn: [], check_broken: [lead], otherwise: [ops]}
+  escalate: {after: 15m, to: [lead]}
+checks:
+  gateway: {shop: {url: x}}
+  login:
+    matrix: {cohort: [a-d, e-h], region: [eu, us]}
+    shop: {url: "https://${matrix.region}/"}
+    depends_on: [gateway]
+    objective: {availability: 99.9%, window: 30d}
+    limits: {p95 duration 10m: {fail: 1s}, availability 1h: {fail: {below: 99%}}}
+"""
+
+
+async def test_a_reload_of_the_same_file_changes_nothing(config: Path) -> None:
+    write(config, EVERYTHING)
+    before = await load_in_child([config])
+
+    after = await load_in_child([config], before)
+
+    assert all(after.checks[name] is check for name, check in before.checks.items())
+    assert compare(before.checks, after.checks) == Changes((), (), (), {})
+    assert before.checks == load([config], os.environ).checks
+
+
+async def test_another_policy_is_a_change_that_keeps_the_plugin(config: Path) -> None:
+    write(config, EVERYTHING)
+    before = await load_in_child([config])
+    write(config, EVERYTHING.replace("raise: 2 of 3", "raise: 3"))
+
+    after = await load_in_child([config], before)
+
+    assert {check.name for check in compare(before.checks, after.checks).changed} == set(before.checks)
+    assert all(after.checks[name].check is check.check for name, check in before.checks.items())

@@ -4,7 +4,8 @@ from collections.abc import Callable
 
 import pytest
 
-from heartbeat.config import Config, warnings
+from heartbeat.config import Config
+from heartbeat.config.advice import warnings
 from heartbeat.config.model import Drill
 from heartbeat.core.schedule import Cron
 

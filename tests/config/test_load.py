@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 
-from heartbeat.config import Config, ConfigError, load, warnings
+from heartbeat.config import Config, ConfigError, load
+from heartbeat.config.advice import warnings
 from heartbeat.core.limits import Bound, Limit
 from heartbeat.core.model import Severity
-from heartbeat.core.policy import Latch, Policy
+from heartbeat.core.policy import Latch, Policy, Routes
 from heartbeat.core.schedule import Cron, Interval
 
 Load = Callable[..., Config]
@@ -47,8 +48,9 @@ def test_the_example_of_the_design_loads(tmp_path: Path) -> None:
     config = load([tmp_path / "config.yaml"], environ)
 
     check = config.checks["shop-login"]
-    assert (config.location, config.self_notify, check.notify) == ("eu-west-1", ("fallback",), ("oncall",))
-    assert check.policy == Policy(latch=Latch(2, 3, 2), recheck=5.0, remind=4 * 3600.0, interval=30.0)
+    assert (config.location, config.self_notify) == ("eu-west-1", ("fallback",))
+    assert check.notify == Routes(("oncall",))
+    assert check.policy == Policy(Latch(2, 3, 2), Latch(2, 3, 2), recheck=5.0, remind=4 * 3600.0, interval=30.0)
     assert check.limits == (Limit("duration", (Bound(Severity.WARN, 0.8), Bound(Severity.FAIL, 2.0)), "s"),)
     assert list(config.receivers["oncall"].channels) == ["oncall/email", "oncall/webhook"]
     assert "hunter2hunter2" not in config.redactor("{'password': 'hunter2hunter2'}")
@@ -113,9 +115,9 @@ checks:
 
     a, b = config.checks["a"], config.checks["b"]
     assert (a.schedule, a.timeout, a.labels) == (Interval(30), 20, {"team": "shop", "tier": "two"})
-    assert a.policy == Policy(Latch(1, 1, 2), Latch(2, 5, 1), None, None, interval=30.0)
+    assert a.policy == Policy(Latch(1, 1, 2), Latch(1, 1, 2), Latch(2, 5, 1), interval=30.0)
     assert b.schedule == Cron("*/5 8-18 * * mon-fri", "Europe/Stockholm")
-    assert (b.policy.latch, b.policy.remind, b.runbook, b.was) == (Latch(3, 3, 2), 3600, "see the wiki", "old")
+    assert (b.policy.fail, b.policy.remind, b.runbook, b.was) == (Latch(3, 3, 2), 3600, "see the wiki", "old")
 
 
 def test_the_usual_timeout_gives_way_to_a_short_interval(load_text: Load) -> None:

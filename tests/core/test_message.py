@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from heartbeat.core.batch import Batch, single
 from heartbeat.core.message import TEXT_BYTES, Message, compose, subject
-from heartbeat.core.model import Address, Delivery, Event, Finding, Kind, Outcome, Reason, Result, Run, Severity
+from heartbeat.core.model import Address, Delivery, Event, Finding, Kind, Outcome, Reason, Result, Run, Severity, Track
 from heartbeat.core.text import plain
 
 AT = 1_795_269_731.25
@@ -256,6 +256,44 @@ def test_what_else_fails_is_named_once_and_not_what_the_message_tells_anyway() -
     )
     assert ("also failing", "pay, mail, cart") in single_.facts
     assert [[value for name, value in part.facts if name == "also failing"] for part in several.parts] == [["mail"], []]
+
+
+def test_a_message_says_how_long_after_which_deployment_the_trouble_began() -> None:
+    since = event().since
+    found = {"id": "dep_1", "name": "shop", "version": "4f2c", "by": "ci", "start": since - 200, "state": "finished"}
+    message = told(event(context={"deployment": found}))
+    assert "deployment:   began 3 min after deployment 4f2c of shop\n" in message.text
+
+
+def test_what_a_check_holds_back_is_named_apart_from_what_else_fails() -> None:
+    context = {"also_failing": ["pay", "mail"], "holds_back": ["pay", "cart"], "holds_back_more": 7}
+    facts = compose(batch(event(context=context)), AT).facts
+    assert ("holds back", "pay, cart and 7 more") in facts
+    assert ("also failing", "mail") in facts
+
+
+def test_the_tracks_of_a_check_are_counted_one_by_one_the_worst_first() -> None:
+    ok = Severity.OK
+    message = compose(
+        batch(
+            other("a", kind=Kind.CHECK_BROKEN, track=Track.CHECK, severity=ok),
+            other("b", kind=Kind.RESUMED, track=Track.RUNS, severity=ok, sequence=2),
+            other("c", kind=Kind.MISSED, track=Track.RUNS, severity=ok),
+            other("d", kind=Kind.FLAPPING, track=Track.FLAPPING, severity=ok),
+            other("e", kind=Kind.SETTLED, track=Track.FLAPPING, sequence=2),
+            other("f"),
+        ),
+        AT,
+    )
+    assert message.headline == (
+        "1 FAILING, 1 FLAPPING, 1 NOT RUNNING, 1 CHECK BROKEN, 1 SETTLED, 1 RUNNING AGAIN: f, d, c, a, e, b"
+    )
+
+
+def test_what_was_kept_back_says_so_in_the_message() -> None:
+    text = told(event(sequence=2, why="it was kept back until now: silenced by anna\nRESOLVED: x")).text
+    said = "Why this message: it was kept back until now: silenced by anna RESOLVED: x; message is number 2 of"
+    assert said in text
 
 
 def test_a_command_can_be_copied_and_what_finds_the_trace_is_a_fact() -> None:

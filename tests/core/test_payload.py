@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
-from heartbeat.core.model import Event, Finding, Kind, Outcome, Reason, Result, Run, Severity
+from heartbeat.core.model import Event, Finding, Kind, Outcome, Reason, Result, Run, Severity, Track
 from heartbeat.core.payload import PAYLOAD_BYTES, encode, payload
 
 AT = 1_795_269_731.25
@@ -59,6 +59,7 @@ def test_the_payload_is_the_published_shape() -> None:
         "data": {
             "event": "evt_1",
             "kind": "raised",
+            "track": "target",
             "check": "it broke",
             "check_type": "http",
             "incident": "inc_1",
@@ -93,6 +94,9 @@ def test_the_payload_is_the_published_shape() -> None:
             "runbook": "https://w.test",
             "page": "",
             "also_failing": [],
+            "holds_back": [],
+            "holds_back_more": 0,
+            "deployment": None,
             "recorded": True,
             "why": "",
         },
@@ -150,6 +154,50 @@ def test_every_kind_of_event_is_as_the_published_schema_says(kind: Kind, result:
     assert whole["data"]["why"].endswith("550")
 
 
+@pytest.mark.parametrize("track", Track)
+def test_every_track_is_in_the_published_schema(track: Track) -> None:
+    whole = payload(replace(make(None), kind=Kind.REMINDER, track=track))
+    assert VALIDATOR.is_valid(whole)
+    assert whole["data"]["track"] == track
+
+
+def test_why_it_is_told_follows_why_this_receiver_is_told() -> None:
+    event = replace(make(None), why="it was kept back until now: silenced by anna")
+    assert payload(event)["data"]["why"] == event.why
+    assert payload(event, why="b could not be told")["data"]["why"] == f"b could not be told; {event.why}"
+
+
+def test_what_is_held_back_is_named_as_far_as_there_is_room_and_counted() -> None:
+    data = payload(make(None, context={"holds_back": [f"check-{n}" for n in range(30)], "holds_back_more": 5}))["data"]
+    assert (len(data["holds_back"]), data["holds_back_more"]) == (20, 15)
+
+
+def test_the_deployment_after_which_it_began_is_in_the_published_schema() -> None:
+    event = make(None)
+    found = {
+        "id": "dep_1",
+        "name": "shop",
+        "version": "4f2c",
+        "by": "ci",
+        "start": event.since - 180,
+        "state": "running",
+    }
+    whole = payload(make(None, context={"deployment": found}))
+    assert VALIDATOR.is_valid(whole)
+    assert whole["data"]["deployment"]["began_after_seconds"] == 180.0
+    assert undescribed(whole, SCHEMA) == []
+
+
+def test_only_a_test_alert_is_marked_as_one_and_that_is_in_the_published_schema() -> None:
+    drill = replace(make(None), kind=Kind.DRILL)
+    test = payload(replace(drill, context={"test": True}))
+    assert VALIDATOR.is_valid(test)
+    assert test["data"]["test"] is True
+    assert undescribed(test, SCHEMA) == []
+    assert "test" not in payload(drill)["data"]
+    assert "test" not in payload(replace(make(None), context={"test": True}))["data"]
+
+
 @pytest.mark.parametrize("reason", Reason)
 def test_every_reason_is_in_the_published_schema(reason: Reason) -> None:
     assert VALIDATOR.is_valid(payload(replace(make(None), reason=reason)))
@@ -179,7 +227,8 @@ def undescribed(value: Any, schema: dict[str, Any], path: str = "") -> list[str]
     if not isinstance(value, dict) or "additionalProperties" in schema:
         return []
     known = schema["properties"]
-    missing = [f"{path}.{key}" for key in value.keys() ^ known.keys()]
+    optional = {"test"} - value.keys()
+    missing = [f"{path}.{key}" for key in value.keys() ^ known.keys() - optional]
     return missing + [
         found for key in value.keys() & known.keys() for found in undescribed(value[key], known[key], key)
     ]

@@ -125,6 +125,22 @@ async def test_a_handle_keeps_nothing_of_the_request_before() -> None:
     assert "cookie" not in server.requests[1].headers
 
 
+async def test_a_connection_alone_sends_nothing_and_ends_and_its_handle_is_not_used_again() -> None:
+    sent: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+
+    async def listen(reader: asyncio.StreamReader, _writer: asyncio.StreamWriter, _server: object) -> None:
+        if not sent.done():
+            sent.set_result(await reader.read())
+
+    async with serve(listen) as server:
+        trace = Trace()
+        response = await fetch(Request(url=server.url, connect_only=True), timeout=5, trace=trace)
+        assert await asyncio.wait_for(sent, 5) == b""
+    assert (response.status, response.body, trace.address) == (0, b"", "127.0.0.1")
+    assert trace.phases.keys() >= {"connect"}
+    assert engine()._free == {}
+
+
 async def test_a_line_break_in_a_header_is_refused() -> None:
     broken = await failure_of(Request(url="http://127.0.0.1:1/", headers=(("X", "a\r\nY: b"),)))
     assert isinstance(broken, CheckBroken)

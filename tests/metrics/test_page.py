@@ -16,10 +16,12 @@ from prometheus_client.parser import text_string_to_metric_families
 from heartbeat import Check, Probe
 from heartbeat.config.model import CheckConfig
 from heartbeat.core.model import Outcome, Reason, Result
+from heartbeat.core.objectives import Objective
 from heartbeat.core.policy import Policy
 from heartbeat.core.schedule import Interval
+from heartbeat.core.status import Acknowledgement, Incident, Status
 from heartbeat.metrics.instruments import Backlog, Instruments
-from heartbeat.metrics.page import CHUNK, SLICE, STEP, Page
+from heartbeat.metrics.page import CHUNK, FAMILIES, SELDOM, SLICE, STEP, Page
 from heartbeat.state import Live, State
 
 BUCKETS = (0.05, 0.25, 1.0, 5.0)
@@ -169,6 +171,33 @@ def test_a_status_that_is_broken_still_is_told(make: Make, run: Make, good: Resu
     live.status = replace(live.status, broken=True)
 
     assert 'heartbeat_check_broken{check="shop",type="http"} 1\n' in text_of(page_of(live))
+
+
+def test_what_is_true_of_few_checks_has_families_of_its_own(make: Make, run: Make, good: Result) -> None:
+    shop, cart, calm = (run(make(name), good) for name in ("shop", "cart", "calm"))
+    shop.status = replace(shop.status, flapping=Incident("inc_1", 1.0, 1, 1.0))
+    asked: list[str] = []
+    page = page_of(shop, cart, calm)
+
+    def suppressed(live: Live) -> str:
+        asked.append(live.config.name)
+        return "" if live is calm else "silence"
+
+    page.suppressed = suppressed
+    assert samples(text_of(page)) == samples(text_of(page_of(shop, cart, calm))) | {
+        ("heartbeat_check_suppressed", (("check", "shop"), ("reason", "silence"), ("type", "http"))): 1.0
+    }
+    assert asked == ["shop"], "where nothing is quiet only those with something open are asked about"
+
+    page.quiet = lambda: True
+
+    found = {dict(labels)["check"] for name, labels in samples(text_of(page)) if name == "heartbeat_check_suppressed"}
+    assert found == {"shop", "cart"}
+
+
+def test_calm_checks_have_none_of_the_families_that_are_true_of_few(make: Make, run: Make, good: Result) -> None:
+    text = text_of(page_of(run(make(), good)))
+    assert [name for name, _, _ in SELDOM if name in text] == []
 
 
 def test_a_removed_check_vanishes(make: Make, run: Make, good: Result) -> None:
@@ -416,9 +445,20 @@ def test_promtool_accepts_the_page_without_a_word(make: Make, run: Make, good: R
     instruments = Instruments()
     instruments.know_channels([("oncall", "oncall/email")])
     instruments.backlogs = lambda: [Backlog("oncall", "oncall/email", 2, 3.5)]
-    page = page_of(run(make(), good), run(make("bad", {"team": "web"}), bad), make("new"), location="eu")
+    troubled = run(make("troubled"), good)
+    taken = Incident("inc_1", 1.0, 1, 1.0, acknowledged=Acknowledgement("anna", "", 1.0))
+    troubled.status = Status(flapping=taken, absent=taken)
+    policy = Policy(recheck=5.0, interval=30.0)
+    promised = Live(replace(make("promised").config, policy=policy, objective=Objective(0.99)))
+    assert promised.windows is not None
+    promised.windows.take(1000.0, good.outcome, good)
+    lives = (run(make(), good), run(make("bad", {"team": "web"}), bad), make("new"), troubled, run(promised, good))
+    page = page_of(*lives, location="eu")
+    page.suppressed = lambda _: "silence"
+    text = b"".join(page.slices())
+    assert [name for name, _, _ in FAMILIES if f"# HELP {name} ".encode() not in text] == []
 
-    done = promtool(b"".join(page.slices()) + instruments.text())
+    done = promtool(text + instruments.text())
 
     assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
     noisy: Any = promtool(b"# HELP x_total x\n# TYPE x_total gauge\nx_total 1\n")

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -9,7 +10,8 @@ import structlog
 
 from heartbeat.channels import DeliveryFailed, Rendered
 from heartbeat.core.batch import Batch
-from heartbeat.core.model import Delivery, DeliveryState, Outcome, Result
+from heartbeat.core.model import Delivery, DeliveryState, Finding, Outcome, Result, Severity
+from heartbeat.outbox.flight import redacted
 
 Letter = Callable[..., Delivery]
 Running = Callable[..., Any]
@@ -385,6 +387,18 @@ async def test_no_secret_is_in_a_note_a_message_or_the_log(running: Running, let
             assert hop.seen[0][1] == b"it said <redacted:TOKEN>"
     assert len([entry for entry in logs if entry["event"] == "delivery"]) == 1
     assert "CANARY" not in str(logs)
+
+
+def test_no_secret_is_in_any_text_of_an_event_that_came_from_outside(letter: Letter) -> None:
+    found = (Finding("body", Severity.FAIL, "no CANARY", "CANARY"),)
+    result = Result(Outcome.FAIL, 1.0, evidence={"body": "CANARY"}, observed="CANARY", expected="CANARY")
+    event = letter(sentence="it said CANARY", result=result).event
+    said = redacted(
+        replace(event, why="silenced by CANARY", findings=found), lambda text: text.replace("CANARY", "***")
+    )
+    assert (said.sentence, said.why, said.findings[0].observed) == ("it said ***", "silenced by ***", "***")
+    assert said.result is not None
+    assert (said.result.observed, said.result.expected, said.result.evidence) == ("***", "***", {"body": "***"})
 
 
 async def test_backlogs_tell_what_waits_and_for_how_long(running: Running, letter: Letter) -> None:

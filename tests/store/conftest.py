@@ -73,7 +73,10 @@ class Make:
     def raised(self, n: int, check: str = "shop", *, at: float | None = None, **changes: Any) -> Entry:
         failed = self.failed(n, check, at=at)
         event = self.event(n, check, at=at)
-        status = Status(fail=True, since=NOW + n, incident=Incident(event.incident, NOW + n, 1, NOW + n))
+        incident = Incident(
+            event.incident, NOW + n, 1, NOW + n, opened=NOW + n, severity=Severity.FAIL, first_told=NOW + n,
+        )  # fmt: skip
+        status = Status(fail=True, since=NOW + n, incident=incident)
         deliveries = (self.delivery(event, **changes),)
         return Entry(failed.run, failed.result, failed.verdict, status, (event,), deliveries)
 

@@ -11,17 +11,26 @@ import pytest
 from alembic import command
 from alembic.config import Config
 from alembic.script import ScriptDirectory
-from sqlalchemy import NullPool, create_engine, text
+from sqlalchemy import NullPool, create_engine, func, select, text
 
-from heartbeat.core.model import Address, Delivery, DeliveryState
-from heartbeat.store import StoreError
+from heartbeat.core.model import Address, Delivery, DeliveryState, Reason, Severity
+from heartbeat.core.status import Incident, Sample, Status
+from heartbeat.store import StoreError, windows
 from heartbeat.store.revisions import configuration
 from heartbeat.store.rows import event_row
-from heartbeat.store.schema import HEAD, metadata
+from heartbeat.store.schema import HEAD, metadata, quiet
+from heartbeat.store.windows import Saved
 
 Opener = Callable[..., Awaitable[Any]]
 
 REVISIONS = [script.revision for script in ScriptDirectory.from_config(configuration()).walk_revisions()]
+
+
+SECOND = """{"warn":false,"fail":true,"broken":false,"since":6.0,"reason":"status","sentence":"HTTP 500","recent":
+[{"at":6.0,"severity":2}],"errors":[false],"distorted":0,"incident":{"id":"inc_1","since":5.0,"sequence":2,"told_at":6.5},
+"broken_incident":null,"broken_reason":null,"broken_sentence":"","events":2,"up":false,"last_success":null,
+"wake_at":14406.5}"""
+"""A status as the second version of the schema held it."""
 
 
 def shape(path: Path) -> dict[str, str]:
@@ -88,6 +97,41 @@ async def test_what_waits_in_a_store_of_the_first_version_is_taken_over(path: Pa
         Delivery("dlv_1", event, to, DeliveryState.PENDING, 1, 5.5, "421"),
         Delivery("dlv_2", event, to, DeliveryState.LEASED, 2, 5.5, "421"),
     )
+
+
+async def test_a_store_of_the_second_version_gets_quiet_times_and_windows_and_keeps_the_rest(
+    path: Path, opened: Opener
+) -> None:
+    path.parent.mkdir()
+    engine = create_engine(f"sqlite:///{path}", poolclass=NullPool)
+    with engine.begin() as connection:
+        command.upgrade(configuration(connection), "0002")
+        connection.execute(text("INSERT INTO meta VALUES ('boot', '7')"))
+        connection.execute(text("INSERT INTO check_status VALUES ('shop', :status, 7, 1.0)"), {"status": SECOND})
+    store = await opened()
+    assert store.boot == 8
+    bad = Severity.FAIL
+    incident = Incident(
+        "inc_1", 5.0, 2, 6.5, opened=5.0, severity=bad, first_told=6.5, told_severity=bad, worst_told=bad
+    )
+    assert (await store.load()).statuses == {
+        "shop": Status(
+            fail=True,
+            since=6.0,
+            reason=Reason.STATUS,
+            sentence="HTTP 500",
+            recent=(Sample(6.0, Severity.FAIL),),
+            errors=(False,),
+            incident=incident,
+            events=2,
+            up=False,
+            wake_at=14406.5,
+        )
+    }
+    store.save([Saved("shop", "", "text", 5.0)])
+    await store.flush()
+    assert await store.ask(windows.names) == ["shop"]
+    assert await store.ask(lambda reading: reading.scalar(select(func.count()).select_from(quiet))) == 0
 
 
 async def test_a_store_of_a_newer_version_is_refused_and_not_changed(store: Any, path: Path, opened: Opener) -> None:

@@ -15,21 +15,23 @@ from heartbeat.core.model import Finding, Outcome, Result, Run, Severity, Verdic
 from heartbeat.core.policy import Policy
 from heartbeat.core.schedule import Interval
 from heartbeat.metrics.instruments import Instruments
+from heartbeat.quiet import Quiet
 from heartbeat.redaction import Redactor
 from heartbeat.state import Live, State
+from heartbeat.surroundings import Surroundings
 from heartbeat.web.app import View
 from heartbeat.web.serve import open_port, serving
 
 Serve = Callable[[ASGIApp], Awaitable[httpx.AsyncClient]]
 
 
-class Quiet(Check):
+class Nothing(Check):
     async def run(self, probe: Probe) -> None:
         """Do nothing."""
 
 
 def make_live(name: str, result: Result | None = None, labels: Mapping[str, str] | None = None) -> Live:
-    live = Live(CheckConfig(name, "http", Quiet(), "", Interval(30), 10.0, Policy(), labels=labels or {}))
+    live = Live(CheckConfig(name, "http", Nothing(), "", Interval(30), 10.0, Policy(), labels=labels or {}))
     if result:
         run = Run("run_1", name, 1000.0, 0, 1000.0, 10.0)
         findings = (Finding("duration", Severity.FAIL, "at most 1 s", "hunter2-hunter2"),) if result.reason else ()
@@ -56,12 +58,15 @@ def view() -> Callable[..., View]:
             location="eu",
             web=Web(host=host),
         )
+        state = State({live.config.name: live for live in lives})
         return View(
-            State({live.config.name: live for live in lives}),
+            state,
             Instruments(),
+            Surroundings(state, Quiet()),
             lambda: config,
             lambda: unhealthy,
             lambda: unready,
+            lambda: 2000.0,
             lambda name: 1234.5 if name == "shop" else None,
         )
 

@@ -70,6 +70,7 @@ async def test_a_delivery_says_who_was_told_what_when_with_what_answer(client: h
                 "sequence": 2,
                 "check": "shop",
                 "kind": "resolved",
+                "track": "target",
                 "severity": "fail",
                 "sentence": "works again after 2s",
                 "at": NOON + 2,

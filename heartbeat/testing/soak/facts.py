@@ -35,6 +35,11 @@ class Facts:
     batches: Mapping[Pair, str]
 
     @cached_property
+    def suppressed(self) -> frozenset[str]:
+        """The ids of the events that were to be told to nobody: there is one delivery of each, which says why."""
+        return frozenset(event for (_, event), state in self.states.items() if state == "suppressed")
+
+    @cached_property
     def incidents(self) -> dict[str, list[Told]]:
         """The events of each incident, in order."""
         found: dict[str, list[Told]] = {}

@@ -13,14 +13,16 @@ from heartbeat.testing.soak.journal import Message
 
 SPARE = "spare"
 """The way that is told what another could not be told."""
-OVER = frozenset({"resolved", "check_repaired", "withdrawn"})
+OVER = frozenset({"resolved", "check_repaired", "resumed", "budget_safe", "settled", "withdrawn"})
+TROUBLES = "FAILING|WARNING|CHECK BROKEN|NOT RUNNING|BUDGET BURNING|FLAPPING"
+ENDS = "RESOLVED|CHECK REPAIRED|RUNNING AGAIN|BUDGET SAFE|SETTLED|WITHDRAWN"
 
 
 @dataclass(frozen=True, slots=True)
 class Way:
     """What became of the events of one channel and recipient. ``passed_on`` were refused for good and told to others.
 
-    ``duplicated`` counts messages that were acknowledged before.
+    ``created`` are those that it was to be told of; ``duplicated`` counts messages that were acknowledged before.
     """
 
     name: str
@@ -53,7 +55,10 @@ class Report:
 
 
 def judge(facts: Facts, messages: Sequence[Message], ways: Iterable[str]) -> Report:
-    """Compare; ``ways`` are those that every event was to be told to, and ``spare`` is who is told in their place."""
+    """Compare; ``ways`` are those that every event was to be told to, and ``spare`` is who is told in their place.
+
+    An event that is suppressed is to be told to nobody.
+    """
     told = [(message, told_by(facts, message)) for message in messages]
     acknowledged: dict[str, set[str]] = defaultdict(set)
     for message, events in told:
@@ -94,22 +99,23 @@ def _told_in_short(facts: Facts, message: Message) -> set[str]:
 
 
 def _has_line(message: Message, event: Told) -> bool:
-    states = "RESOLVED|CHECK REPAIRED|WITHDRAWN" if event.kind in OVER else "FAILING|WARNING|CHECK BROKEN"
+    states = ENDS if event.kind in OVER else TROUBLES
     return re.search(rf"^\* ({states}): {re.escape(event.check)}: ", message.text, re.MULTILINE) is not None
 
 
 def _way(facts: Facts, name: str, acknowledged: dict[str, set[str]], messages: Sequence[Message]) -> Way:
+    due = facts.events.keys() - facts.suppressed
     mine = acknowledged[name] & facts.events.keys()
     dead = {event for (way, event), state in facts.states.items() if way == name and state == "dead"}
     passed_on = (dead & acknowledged[SPARE]) - mine
     copies = Counter(message.id for message in messages if message.way == name and message.acknowledged)
     return Way(
         name,
-        len(facts.events),
+        len(due),
         len(mine),
         len(passed_on),
         sum(number - 1 for number in copies.values()),
-        tuple(sorted(facts.events.keys() - mine - passed_on)),
+        tuple(sorted(due - mine - passed_on)),
     )
 
 
@@ -120,7 +126,7 @@ def find_disorder(facts: Facts, told: Sequence[tuple[Message, frozenset[str]]]) 
         for later in (facts.events[one] for one in named if one in facts.events and message.way != SPARE):
             for event in facts.incidents[later.incident]:
                 is_earlier = event.sequence < later.sequence and event.id not in named
-                is_given_up = facts.states.get((message.way, event.id)) == "dead"
+                is_given_up = facts.states.get((message.way, event.id)) == "dead" or event.id in facts.suppressed
                 if is_earlier and not is_given_up and since.get((message.way, event.id), inf) > message.arrived:
                     yield f"{message.way}: {later.kind} {later.id} came before {event.kind} {event.id}"
 

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
+
+from heartbeat.core.message import RANKS
+from heartbeat.core.model import OVER, Kind
 from heartbeat.testing.soak.facts import Facts, Told
 from heartbeat.testing.soak.journal import Journal, Message
-from heartbeat.testing.soak.judge import Report, judge, told_by
+from heartbeat.testing.soak.judge import ENDS, TROUBLES, Report, judge, told_by
 
 RAISED = Told("evt_" + "1" * 30, "inc_1", 1, "raised", "check-01")
 RESOLVED = Told("evt_" + "2" * 30, "inc_1", 2, "resolved", "check-01")
@@ -88,6 +92,29 @@ def test_an_incident_without_an_end_is_unfinished_where_all_is_well() -> None:
     assert Story().arrive(RAISED.id).judged(facts(RAISED)).unfinished
     own = replace(RAISED, check="heartbeat.outbox")
     assert not Story().arrive(own.id).judged(facts(own)).unfinished
+
+
+def test_what_is_suppressed_is_to_be_told_to_nobody() -> None:
+    known = facts(RESOLVED)
+    known = replace(
+        known,
+        events={RAISED.id: RAISED, **known.events},
+        states={("", RAISED.id): "suppressed", **known.states},
+    )
+    found = Story().arrive(RESOLVED.id).judged(known)
+    assert found.is_clean
+    assert (found.ways[0].created, found.ways[0].acknowledged) == (1, 1)
+
+
+@pytest.mark.parametrize("kind", Kind)
+def test_only_the_end_of_an_incident_finishes_it(kind: Kind) -> None:
+    last = replace(RESOLVED, kind=kind.value)
+    unfinished = Story().arrive(RAISED.id).arrive(last.id).judged(facts(RAISED, last)).unfinished
+    assert bool(unfinished) is (kind not in OVER)
+
+
+def test_the_judge_knows_every_state_that_a_line_can_begin_with() -> None:
+    assert {*TROUBLES.split("|"), *ENDS.split("|"), "DRILL"} == set(RANKS)
 
 
 def mail(text: str) -> Message:
