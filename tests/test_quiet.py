@@ -130,3 +130,12 @@ def test_a_step_of_the_clock_moves_no_end() -> None:
     assert quiet.kind(CHECKS["mail"], NOON + 3599) == "silence"
     assert quiet.kind(CHECKS["mail"], NOON + 3600) == ""  # set forward by an hour: it is that time
     assert quiet.kind(CHECKS["mail"], NOON - 86_400) == "silence"  # set back by a day: it is not yet
+
+
+def test_of_several_the_one_that_ends_last_is_named_in_whatever_order_they_came() -> None:
+    for ends in ((60.0, 3600.0), (3600.0, 60.0)):
+        quiet = Quiet()
+        for number, seconds in enumerate(ends):
+            who = "long" if seconds == 3600.0 else "short"
+            quiet.put(Order(f"sil_{number}", QuietKind.SILENCE, Matcher(("*",)), who, "why", NOON, NOON + seconds))
+        assert "long" in quiet.reason(CHECKS["mail"], NOON)
