@@ -74,7 +74,7 @@ app = typer.Typer(
     cls=Commands,
     help="Keeps performing real round trips next to production, and tells people when one breaks.",
     no_args_is_help=True,
-    add_completion=False,
+    add_completion=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )

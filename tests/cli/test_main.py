@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
@@ -145,3 +146,15 @@ def test_the_module_and_the_script_are_the_same_command(command: list[str]) -> N
     assert (done.returncode, done.stdout, done.stderr) == (0, f"heartbeat {__version__}\n", "")
     done = subprocess.run([*command, "rnu"], capture_output=True, text=True, timeout=30, check=False)
     assert done.returncode == 64
+
+
+@pytest.mark.parametrize(
+    ("words", "completed"),
+    [("heartbeat sim", "simulate"), ("heartbeat validate --for", "--format"), ("heartbeat silence e", "end")],
+)
+def test_the_shell_completes_commands_and_options(words: str, completed: str) -> None:
+    environ = {**os.environ, "_HEARTBEAT_COMPLETE": "complete_bash", "COMP_WORDS": words}
+    environ["COMP_CWORD"] = str(len(words.split()) - 1)
+    program = Path(sys.executable).with_name("heartbeat")  # the shell asks the program of that name
+    done = subprocess.run([program], env=environ, capture_output=True, text=True, check=False)
+    assert completed in done.stdout.split()
