@@ -310,7 +310,8 @@ async def test_an_instance_that_is_silent_holds_up_nobody_and_is_logged_once(log
         for _ in range(3):
             await host.round(rounds)
     assert len(well.requests) == 3
-    assert [line["event"] for line in logged] == ["not told how things stand; trying on", "told again how things stand"]
+    ours = [line["event"] for line in logged if "told" in line["event"]]  # the server of the test may complain, too
+    assert ours == ["not told how things stand; trying on", "told again how things stand"]
     assert (host.count("acknowledged"), host.count("failed")) == (4.0, 2.0)
 
 

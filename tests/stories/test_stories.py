@@ -22,13 +22,18 @@ def messages(lines: Iterable[str]) -> list[str]:
     return [line for line in lines if line[8:].startswith("  -> ")]
 
 
-@pytest.mark.parametrize("path", STORIES, ids=lambda path: path.stem)
+def outlives_restarts(path: Path) -> bool:
+    """Say whether a story is the same with restarts in it, to the second.
+
+    A second look that was due comes at once after a restart, not when it was due. A storm stands in memory alone, and
+    is found again: who is told of it may hear of its end at another second.
+    """
+    return path.stem != "storm" and "recheck:" not in read_story(path).fragment
+
+
+@pytest.mark.parametrize("path", filter(outlives_restarts, STORIES), ids=lambda path: path.stem)
 def test_a_restart_after_each_word_changes_no_message(path: Path) -> None:
     story = read_story(path)
-    if "recheck:" in story.fragment:
-        pytest.skip("a second look that is due ends with the daemon; the next slot is what comes after it")
-    if path.stem == "storm":
-        pytest.skip("a storm stands in memory alone: who is told of it may hear of its end at another second")
     (restart,) = parse_script("restart")
     acts = [one for act in parse_script(story.script) for one in (act, restart)]
     assert messages(tell(story, acts)) == messages(story.shown.splitlines())

@@ -83,7 +83,7 @@ receivers:
   fallback:
     - webhook: {{name: spare, url: "{hook}/spare"}}
 self_notify: [oncall]
-defaults: {{every: 1s, timeout: 1s, policy: {{raise: 1, clear: 1, remind: never}}, notify: [oncall]}}
+defaults: {{every: 1s, timeout: 1s, policy: {{raise: 1, clear: 1, remind: never, flapping: never}}, notify: [oncall]}}
 checks:
 {checks}
 """)

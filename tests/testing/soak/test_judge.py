@@ -114,7 +114,7 @@ def test_only_the_end_of_an_incident_finishes_it(kind: Kind) -> None:
 
 
 def test_the_judge_knows_every_state_that_a_line_can_begin_with() -> None:
-    assert {*TROUBLES.split("|"), *ENDS.split("|"), "DRILL"} == set(RANKS)
+    assert {*TROUBLES.split("|"), *ENDS.split("|"), "DRILL", "TEST"} == set(RANKS)
 
 
 def mail(text: str) -> Message:
