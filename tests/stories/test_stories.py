@@ -31,7 +31,7 @@ def outlives_restarts(path: Path) -> bool:
     return path.stem != "storm" and "recheck:" not in read_story(path).fragment
 
 
-@pytest.mark.parametrize("path", list(filter(outlives_restarts, STORIES)), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", [path for path in STORIES if outlives_restarts(path)], ids=lambda path: path.stem)
 def test_a_restart_after_each_word_changes_no_message(path: Path) -> None:
     story = read_story(path)
     (restart,) = parse_script("restart")
