@@ -42,8 +42,8 @@ def _round(bench: Bench) -> list[float]:
     wanted = bench.lengths.alerts
     with target(bench) as port:
         checks = [f"c{number}: {{http: {{url: 'http://127.0.0.1:{port}/flip/{number}'}}}}" for number in range(CHECKS)]
-        top = f"receivers:\n  machine:\n    - webhook: {{url: 'http://127.0.0.1:{port}/hook'}}"
-        policy = ", policy: {raise: 1, clear: 1}, notify: [machine]"
+        top = f"storm: never\nreceivers:\n  machine:\n    - webhook: {{url: 'http://127.0.0.1:{port}/hook'}}"
+        policy = ", policy: {raise: 1, clear: 1, flapping: never}, notify: [machine]"
         with running(bench.folder("ours"), 1.0, [check[:-1] + policy + "}" for check in checks], top=top) as program:
             ends = monotonic() + 4 * wanted / CHECKS
             while len(hooks := records(port)["hooks"]) < wanted and monotonic() < ends:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,6 +12,8 @@ import typer
 from heartbeat.cli.common import ConfigOption, SocketOption, load_or_complain
 from heartbeat.cli.exits import EX_CONFIG, EX_DATAERR, EX_UNAVAILABLE
 from heartbeat.control import Unreachable, call
+
+JsonOption = Annotated[bool, typer.Option("--json", help="As JSON, as the API has it.")]
 
 
 def reload(config: ConfigOption, socket: SocketOption = None) -> int:
@@ -23,21 +26,28 @@ def reload(config: ConfigOption, socket: SocketOption = None) -> int:
 
 
 def run_now(
-    name: Annotated[str, typer.Argument(help="The check to run.")], config: ConfigOption, socket: SocketOption = None
+    name: Annotated[str, typer.Argument(help="The check to run.")],
+    config: ConfigOption,
+    socket: SocketOption = None,
+    *,
+    as_json: JsonOption = False,
 ) -> int:
     """Let the running daemon run a check at once; its result counts like any other."""
     answer = ask(config, socket, "POST", f"/checks/{name}/run")
     if isinstance(answer, int):
         return answer
-    typer.echo(_row(answer))
+    typer.echo(json.dumps(answer) if as_json else _row(answer))
     return 0
 
 
-def status(config: ConfigOption, socket: SocketOption = None) -> int:
+def status(config: ConfigOption, socket: SocketOption = None, *, as_json: JsonOption = False) -> int:
     """Show how the running daemon and its checks stand."""
     answer = ask(config, socket, "GET", "/status")
     if isinstance(answer, int):
         return answer
+    if as_json:
+        typer.echo(json.dumps(answer))
+        return 0
     for check in sorted(answer["checks"], key=_worst_first):
         typer.echo(_row(check))
     for problem in ("config_problem", "store_problem", "watchdog_problem"):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from array import array
 from base64 import b64decode, b64encode
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right, insort
 from collections.abc import Sequence
 from itertools import pairwise
 from math import fsum, inf
@@ -55,23 +55,34 @@ def fold(aggregate: str, times: Sequence[float], values: Sequence[float]) -> flo
 
 
 class Series:
-    """What was measured in the last ``reach`` seconds."""
+    """What was measured in the last ``reach`` seconds.
 
-    __slots__ = ("reach", "times", "values")
+    Once a quantile of all of it is asked for, the values are kept in order, too: sorting some hundred of them at each
+    run would cost more than all the rest of judging it.
+    """
+
+    __slots__ = ("_ordered", "reach", "times", "values")
 
     def __init__(self, reach: float) -> None:
         self.reach = reach
         self.times = array("d")
         self.values = array("d")
+        self._ordered: array[float] | None = None
 
     def take(self, at: float, value: float) -> None:
         """Take a sample; mostly the newest, but an older one finds its place too."""
         gone = bisect_right(self.times, at - self.reach)
+        ordered = self._ordered
         if gone:
+            if ordered is not None:
+                for old in self.values[:gone]:
+                    del ordered[bisect_left(ordered, old)]
             del self.times[:gone], self.values[:gone]
         place = bisect_right(self.times, at)
         self.times.insert(place, at)
         self.values.insert(place, value)
+        if ordered is not None:
+            insort(ordered, value)
 
     def knows(self, at: float) -> bool:
         """Say whether there is a sample of exactly this time."""
@@ -83,7 +94,14 @@ class Series:
         first, last = bisect_right(self.times, at - window), bisect_right(self.times, at)
         if last - first < max(1, least):
             return None
+        if aggregate[1:2].isdigit() and last - first == len(self.values):
+            return self._quantile(quantile_of(aggregate))
         return fold(aggregate, self.times[first:last], self.values[first:last])
+
+    def _quantile(self, quantile: float) -> float:
+        if self._ordered is None:
+            self._ordered = array("d", sorted(self.values))
+        return self._ordered[rank_of(quantile, len(self._ordered)) - 1]
 
     def shift(self, seconds: float) -> None:
         """Move all times."""
@@ -98,7 +116,7 @@ class Series:
         times, values = unpack("d", saved["times"]), unpack("d", saved["values"])
         if len(times) != len(values):
             raise ValueError("as many times as values")
-        self.times, self.values = times, values
+        self.times, self.values, self._ordered = times, values, None
 
 
 class Outcomes:

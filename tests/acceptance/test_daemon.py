@@ -218,6 +218,8 @@ async def test_a_plugin_that_holds_the_loop_ends_the_process_and_is_named(daemon
     code, said = await daemon.command("status")
     assert code == 0
     assert "broken" in said
+    _, said = await daemon.command("status", "--json")
+    assert {check["name"]: check["state"] for check in json.loads(said)["checks"]}["bad"] == "broken"
 
 
 SWALLOWING = """while True:
