@@ -48,7 +48,7 @@ async def test_a_plugin_that_hangs_in_a_thread_is_a_timeout_then_busy_and_holds_
     await daemon.start()
     (run,) = await daemon.run("bad")
     assert (run["outcome"], run["reason"]) == ("fail", "timeout")
-    assert 1.0 <= run["seconds"] < 1.3
+    assert 0.998 <= run["seconds"] < 1.3  # uvloop counts in milliseconds
     await daemon.log("missed", check="bad", reason="busy")
     assert {one["outcome"] for one in await daemon.run("good", count=2)} == {"ok"}
     assert await daemon.sample("heartbeat_scheduler_missed_runs_total", reason="busy")
