@@ -17,6 +17,8 @@ OptionalConfig = Annotated[list[Path] | None, _CONFIG]
 SocketOption = Annotated[
     Path | None, typer.Option("--socket", help="The daemon's control socket; by default from the configuration.")
 ]
+JsonOption = Annotated[bool, typer.Option("--json", help="As JSON.")]
+NoColorOption = Annotated[bool, typer.Option("--no-color", help="Without colours; so is NO_COLOR in the environment.")]
 
 
 def load_or_complain(paths: list[Path]) -> Config | None:

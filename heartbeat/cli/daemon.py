@@ -9,11 +9,9 @@ from typing import Annotated, Any
 
 import typer
 
-from heartbeat.cli.common import ConfigOption, SocketOption, load_or_complain
+from heartbeat.cli.common import ConfigOption, JsonOption, SocketOption, load_or_complain
 from heartbeat.cli.exits import EX_CONFIG, EX_DATAERR, EX_UNAVAILABLE
 from heartbeat.control import Unreachable, call
-
-JsonOption = Annotated[bool, typer.Option("--json", help="As JSON, as the API has it.")]
 
 
 def reload(config: ConfigOption, socket: SocketOption = None) -> int:

@@ -15,7 +15,7 @@ import typer
 from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
 
-from heartbeat.cli.common import ConfigOption, SocketOption, load_or_complain
+from heartbeat.cli.common import ConfigOption, JsonOption, SocketOption, load_or_complain
 from heartbeat.cli.daemon import ask
 from heartbeat.cli.exits import EX_CONFIG, EX_UNAVAILABLE, EX_USAGE
 from heartbeat.config import Config
@@ -32,7 +32,6 @@ IncidentOption = Annotated[str, typer.Option(help="Only those of this incident: 
 CheckOption = Annotated[str, typer.Option(help="Only those about this check.")]
 DeadOption = Annotated[bool, typer.Option("--dead", help="Only those that were given up.")]
 LimitOption = Annotated[int, typer.Option(min=1, max=MOST, help="How many at most, the latest.")]
-JsonOption = Annotated[bool, typer.Option("--json", help="As JSON, as the API has it.")]
 ReplayOption = Annotated[str, typer.Option(metavar="ID", help="Let the running daemon send this delivery again.")]
 
 

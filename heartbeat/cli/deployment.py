@@ -10,11 +10,11 @@ from typing import Annotated, Any
 
 import typer
 
-from heartbeat.cli.common import ConfigOption, SocketOption, load_or_complain
+from heartbeat.cli.common import ConfigOption, JsonOption, SocketOption, load_or_complain
 from heartbeat.cli.daemon import ask
 from heartbeat.cli.deliveries import read
 from heartbeat.cli.exits import EX_CONFIG, EX_UNAVAILABLE
-from heartbeat.cli.quiet import ByOption, ChecksOption, JsonOption, LabelOption, cover, quoted, user
+from heartbeat.cli.quiet import ByOption, ChecksOption, LabelOption, cover, quoted, user
 from heartbeat.core.deployment import EVERYTHING
 from heartbeat.core.times import lasting, readable
 from heartbeat.store import StoreFailed

@@ -7,9 +7,9 @@ from typing import Annotated, TextIO
 
 import typer
 
-from heartbeat.cli.common import ConfigOption, load_or_complain
+from heartbeat.cli.common import ConfigOption, JsonOption, NoColorOption, load_or_complain
 from heartbeat.cli.exits import EX_CONFIG, EX_USAGE
-from heartbeat.cli.performing import JsonOption, NoColorOption, paint_for, perform
+from heartbeat.cli.performing import paint_for, perform
 from heartbeat.cli.rehearsed import data_of, exit_of, lines_of
 from heartbeat.rehearsal import Assumption, dry_run
 from heartbeat.rehearsal.play import find_unwarnable

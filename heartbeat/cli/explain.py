@@ -11,11 +11,11 @@ from typing import Annotated
 
 import typer
 
-from heartbeat.cli.common import OptionalConfig, load_or_complain
+from heartbeat.cli.common import JsonOption, OptionalConfig, load_or_complain
 from heartbeat.cli.deliveries import read
 from heartbeat.cli.exits import EX_CONFIG, EX_UNAVAILABLE, EX_USAGE
 from heartbeat.cli.moment import read_past
-from heartbeat.cli.quiet import JsonOption, ZoneOption
+from heartbeat.cli.quiet import ZoneOption
 from heartbeat.config.problem import nearest
 from heartbeat.explaining import data_of, gather, text_of
 from heartbeat.store import StoreFailed, history

@@ -12,10 +12,10 @@ from typing import Annotated, TextIO
 import typer
 
 from heartbeat import http
-from heartbeat.cli.common import ConfigOption, load_or_complain
+from heartbeat.cli.common import ConfigOption, JsonOption, NoColorOption, load_or_complain
 from heartbeat.cli.exits import EX_CONFIG, EX_USAGE
 from heartbeat.cli.findings import data_of, describe
-from heartbeat.cli.performing import JsonOption, NoColorOption, paint_for, perform
+from heartbeat.cli.performing import paint_for, perform
 from heartbeat.config import CheckConfig, Config
 from heartbeat.config.problem import nearest
 from heartbeat.core.judge import judge

@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Callable, Coroutine
 from dataclasses import replace
-from typing import Annotated, Any, TextIO
+from typing import Any, TextIO
 
 import typer
 import uvloop
@@ -15,9 +15,6 @@ import uvloop
 from heartbeat.config import Config
 from heartbeat.log import PrintCapture, catch_strays, configure
 from heartbeat.watchdog import really_exit
-
-JsonOption = Annotated[bool, typer.Option("--json", help="As JSON.")]
-NoColorOption = Annotated[bool, typer.Option("--no-color", help="Without colours; so is NO_COLOR in the environment.")]
 
 Work = Callable[[TextIO], Coroutine[Any, Any, tuple[int, bool]]]
 """What is to be done. It writes to the stream, and returns the exit status, and whether a plugin has not ended."""

@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 import typer
 
-from heartbeat.cli.common import ConfigOption, SocketOption
+from heartbeat.cli.common import ConfigOption, JsonOption, SocketOption
 from heartbeat.cli.daemon import ask
 from heartbeat.cli.moment import read_lasting, read_until
 from heartbeat.core.times import readable
@@ -33,7 +33,6 @@ RecoveredOption = Annotated[
 ]
 ReasonOption = Annotated[str, typer.Option("--reason", help="Why; whoever is not told will want to know.")]
 ByOption = Annotated[str, typer.Option("--by", help="Who you are; by default the user of this command line.")]
-JsonOption = Annotated[bool, typer.Option("--json", help="As JSON.")]
 AllOption = Annotated[bool, typer.Option("--all", help="Also what has ended.")]
 CheckArgument = Annotated[str, typer.Argument(metavar="CHECK", help="The check.")]
 

@@ -14,11 +14,11 @@ from typing import Annotated, Any
 
 import typer
 
-from heartbeat.cli.common import ConfigOption, complain
+from heartbeat.cli.common import ConfigOption, JsonOption, complain
 from heartbeat.cli.deliveries import read
 from heartbeat.cli.exits import EX_CONFIG, EX_DATAERR, EX_UNAVAILABLE, EX_USAGE
 from heartbeat.cli.moment import read_past
-from heartbeat.cli.quiet import JsonOption, ZoneOption
+from heartbeat.cli.quiet import ZoneOption
 from heartbeat.config import Config, ConfigError, load
 from heartbeat.config.problem import nearest
 from heartbeat.core.comparison import Pair, Telling, data_of, lines_of, table_of

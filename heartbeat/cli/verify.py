@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from heartbeat.cli.common import ConfigOption, complain
+from heartbeat.cli.common import ConfigOption, NoColorOption, complain
 from heartbeat.cli.exits import EX_CONFIG, EX_USAGE
 from heartbeat.cli.gate import Asked, prepare
 from heartbeat.cli.verifying import run_gate
@@ -50,7 +50,6 @@ Baseline = Annotated[Path | None, typer.Option(metavar="FILE", help="Compare wit
 Save = Annotated[Path | None, typer.Option(metavar="FILE", help="Save what was measured, unless anything failed.")]
 Concurrency = Annotated[int, typer.Option(min=1, metavar="N", help="Checks at work at once.")]
 Strict = Annotated[bool, typer.Option("--strict-warnings", help="Exit with 2 where there are warnings.")]
-NoColor = Annotated[bool, typer.Option("--no-color", help="Print without colours.")]
 
 
 def verify(  # noqa: PLR0913 - each is an option of the command
@@ -72,7 +71,7 @@ def verify(  # noqa: PLR0913 - each is an option of the command
     save_baseline: Save = None,
     concurrency: Concurrency = CONCURRENCY,
     strict: Strict = False,
-    no_color: NoColor = False,
+    no_color: NoColorOption = False,
 ) -> int:
     """Run checks as a gate: are they good enough for a release? Nothing is stored and nobody is told.
 
