@@ -30,8 +30,9 @@ import structlog
 
 log = structlog.get_logger()
 
-THRESHOLDS = (700, 5, 1_000_000)
-"""Of Python's three generations; the last is never reached, as ``OldObjects`` does that."""
+THRESHOLDS = (10_000, 5, 1_000_000)
+"""Of Python's three generations; the first is larger than by default, so that results have gone to the store before they
+are looked at, and the last is never reached, as ``OldObjects`` does that."""
 EVERY = 5.0
 """Seconds between two looks at how much is alive; a look takes 60 us for a million blocks."""
 BLOCKS = 100_000

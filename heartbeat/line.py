@@ -10,7 +10,6 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from os import urandom
 from typing import Any
 
 import structlog
@@ -37,9 +36,9 @@ from heartbeat.core.model import (
 from heartbeat.core.passing import Tick, pass_time
 from heartbeat.core.status import Status
 from heartbeat.crash import crash_point
-from heartbeat.log import is_verbose
+from heartbeat.log import RUN, is_verbose
 from heartbeat.outbox import Outbox
-from heartbeat.runner import Workshop, run_check
+from heartbeat.runner import Workshop, new_run_id, run_check
 from heartbeat.state import Live
 from heartbeat.store import Entry, Store, StoreFailed
 
@@ -88,8 +87,8 @@ class Line:
 async def run_slot(line: Line, live: Live, slot: float, attempt: int = 0) -> Verdict:
     """Run a check for a slot, and again soon where its policy asks for a second look. Returns the last verdict."""
     config = live.config
-    run = Run(f"run_{urandom(8).hex()}", config.name, slot, attempt, line.clock.now(), config.timeout)
-    structlog.contextvars.bind_contextvars(run=run.id)  # for good: each run has a task, and so a context, of its own
+    run = Run(new_run_id(), config.name, slot, attempt, line.clock.now(), config.timeout)
+    RUN.set(run.id)  # for good: each run has a task, and so a context, of its own
     result = await line.perform(line, live, run)
     before, outdated = live.status, live.retired or live.config is not config
     windows = None if outdated else live.windows

@@ -2,7 +2,7 @@
 
 Every line passes one pipeline: context (the run's id) and time are added, exceptions become text, and at the end
 every value is redacted, bounded and made unable to forge a line. A module logs with ``structlog.get_logger()``;
-``with structlog.contextvars.bound_contextvars(run=..., check=...)`` gives every line of a run its id.
+``RUN.set(run.id)`` in the task of a run gives every line of it the id, at a tenth of the price of structlog's own way.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import sys
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, MutableMapping
+from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from os import environ
@@ -28,6 +29,8 @@ from heartbeat.redaction import Redactor
 
 LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40, "critical": 50}
 VALUE_CHARACTERS = 8192
+RUN: ContextVar[str] = ContextVar("heartbeat_run", default="")
+"""The id of the run in whose task or thread we are; empty elsewhere."""
 TRACEBACK_CHARACTERS = 16384
 LINE_CHARACTERS = 2000
 LINES_PER_RUN = 100
@@ -97,7 +100,7 @@ def configure(log: Log, redactor: Redactor, stream: TextIO | None = None) -> Non
     terminal = _sink.stream.isatty()
     console = log.format == "console" or (log.format == "auto" and terminal)
     _processors[:] = [
-        structlog.contextvars.merge_contextvars,
+        _add_run,
         structlog.processors.add_log_level,
         _add_time,
         structlog.processors.format_exc_info,
@@ -158,7 +161,7 @@ class PrintCapture(io.TextIOBase):
         if not is_verbose():
             return len(text)
         whole = text.decode(errors="replace") if isinstance(text, (bytes, bytearray, memoryview)) else str(text)
-        run = str(structlog.contextvars.get_contextvars().get("run", ""))
+        run = RUN.get()
         printed = self._runs.setdefault(run, _Printed())
         self._runs.move_to_end(run)
         if len(self._runs) > PRINTING_RUNS:
@@ -193,6 +196,12 @@ def escape(text: str) -> str:
 def _written(match: re.Match[str]) -> str:
     code = ord(match.group())
     return {10: "\\n", 13: "\\r", 9: "\\t"}.get(code) or (f"\\x{code:02x}" if code < 256 else f"\\u{code:04x}")
+
+
+def _add_run(_: Any, __: str, event: EventDict) -> EventDict:
+    if (run := RUN.get()) and "run" not in event:
+        event["run"] = run
+    return event
 
 
 def _add_time(_: Any, __: str, event: EventDict) -> EventDict:

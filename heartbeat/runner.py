@@ -13,6 +13,7 @@ from contextvars import ContextVar, copy_context
 from dataclasses import dataclass
 from functools import cache, partial
 from inspect import iscoroutine, iscoroutinefunction
+from random import Random
 from time import perf_counter
 from typing import Any
 
@@ -31,6 +32,10 @@ CANCEL_GRACE = 0.2
 SENTENCE_CHARACTERS = 500
 ROOM = 4
 """How many times as much text is looked through for secrets as is shown in the end."""
+
+_FORKS = 0
+"""How often a process was forked on the way to this one: asking the system for our id costs a call into it."""
+_IDS = Random()  # noqa: S311 - ids need to differ, not to be secret; the system's own would be a call into it per run
 
 CURRENT: ContextVar[str] = ContextVar("heartbeat_check", default="")
 """The name of the check whose code runs, in its task and its thread; empty elsewhere."""
@@ -108,6 +113,19 @@ def _start(check: Check, probe: Probe, pool: Pool) -> _Attempt:
     return _Attempt(call.outcome, call.ended, partial(pool.give_up, call), clock)
 
 
+def new_run_id() -> str:
+    """Return an id for a run, unlike any other."""
+    return f"run_{_IDS.getrandbits(64):016x}"
+
+
+def _note_fork() -> None:
+    global _FORKS  # noqa: PLW0603 - a fact about the process
+    _FORKS += 1
+
+
+os.register_at_fork(after_in_child=_note_fork)
+
+
 @cache
 def _is_async(kind: type[Check]) -> bool:
     return iscoroutinefunction(kind.run)
@@ -123,14 +141,14 @@ def _run_there(check: Check, probe: Probe, clock: _Stopwatch) -> Any:
 
 async def _run_here(check: Check, probe: Probe, clock: _Stopwatch) -> Any:
     CURRENT.set(probe.check)
-    process, started = os.getpid(), perf_counter()
+    forks, started = _FORKS, perf_counter()
     try:
         return await check.run(probe)
     except (KeyboardInterrupt, SystemExit, GeneratorExit) as error:  # these would end the loop, not the run
         raise RuntimeError(f"the plugin raised {type(error).__name__}") from error
     finally:
         clock.seconds = perf_counter() - started
-        if os.getpid() != process:  # the plugin forked, and this is the child: it must not go on as a second daemon
+        if forks != _FORKS:  # the plugin forked, and this is the child: it must not go on as a second daemon
             os._exit(0)
 
 

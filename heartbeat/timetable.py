@@ -1,8 +1,9 @@
-"""When each check is due next: a heap of slots, of which those of the coming moment have a timer on the loop.
+"""When each check is due next: a heap of slots on the wall clock, and one of the coming moment's on the steady clock.
 
 A heap instead of a job per check, because a job of APScheduler's costs a wake-up, two dates and a kilobyte for each
-slot (``make bench`` shows the difference). Nothing in the heap or under a timer is ever taken out: a plan that was
-changed no longer agrees with it, and it is passed over.
+slot (``make bench`` shows the difference); and one timer on the loop for the next of the coming slots instead of one
+for each, which costs as much as all else here. Nothing in the heaps is ever taken out: a plan that was changed no
+longer agrees with it, and it is passed over.
 """
 
 from __future__ import annotations
@@ -11,7 +12,9 @@ import asyncio
 from collections.abc import Callable, Iterator
 from datetime import datetime
 from heapq import heapify, heappop, heappush
-from time import time
+from itertools import count
+from math import inf
+from time import monotonic, time
 from zoneinfo import ZoneInfo
 
 from cronsim import CronSim
@@ -21,7 +24,7 @@ from heartbeat.core.schedule import Cron, Schedule, first_slot, phase_of, slot_a
 BEYOND = 0.0005
 """Seconds past a slot from which the next one is sought, so that rounding never yields the same one twice."""
 GRAIN = 0.001
-"""The grain of uvloop's timers, in seconds: with it on top they are never early."""
+"""The grain of uvloop's timers, in seconds: with it on top they are never early, and never spin."""
 SLACK = 1000
 """How many entries that mean nothing any more the heap may hold before it is made anew."""
 
@@ -50,13 +53,24 @@ class Plan:
 class Timetable:
     """Calls ``fire(name, slot)`` on the running loop when a check is due, as long as somebody turns its pages."""
 
-    def __init__(self, fire: Callable[[str, float], None], now: Callable[[], float] = time) -> None:
+    def __init__(
+        self,
+        fire: Callable[[str, float], None],
+        now: Callable[[], float] = time,
+        steady: Callable[[], float] = monotonic,
+    ) -> None:
         self._fire = fire
         self._now = now
+        self._steady = steady
         self._plans: dict[str, Plan] = {}
         self._queue: list[tuple[float, str]] = []
         self._horizon = 0.0
-        """Slots before it have a timer; 0 before the first turn, and after the last."""
+        """Slots before it are armed; 0 before the first turn, and after the last."""
+        self._armed: list[tuple[float, int, Plan, float]] = []
+        """The slots of the coming moment, with their time on the steady clock, the next one first."""
+        self._number = count()
+        self._wakes_at = inf
+        """When the first of our timers goes off, on the steady clock."""
 
     def plan(self, name: str, schedule: Schedule, *, is_new: bool) -> None:
         """Plan a check, in place of what was planned for it. One that is new runs soon, others on their next slot."""
@@ -93,11 +107,11 @@ class Timetable:
 
     def stop(self) -> None:
         """Fire no more."""
-        self._plans, self._queue, self._horizon = {}, [], 0.0
+        self._plans, self._queue, self._armed, self._horizon = {}, [], [], 0.0
 
     def _remake(self) -> None:
         self._queue = [(plan.slot, plan.name) for plan in self._plans.values()]
-        heapify(self._queue)  # what has a timer may get another one: the first that comes makes the others void
+        heapify(self._queue)  # what is armed may be armed once more: the first that comes makes the others void
 
     def _enter(self, plan: Plan) -> None:
         if plan.slot < self._horizon:
@@ -106,8 +120,30 @@ class Timetable:
             heappush(self._queue, (plan.slot, plan.name))
 
     def _arm(self, plan: Plan) -> None:
-        delay = max(0.0, plan.slot - self._now()) + GRAIN
-        asyncio.get_running_loop().call_later(delay, self._come_due, plan, plan.slot)
+        at = self._steady() + max(0.0, plan.slot - self._now())
+        heappush(self._armed, (at, next(self._number), plan, plan.slot))
+        if at < self._wakes_at:
+            self._set_timer(at)
+
+    def _set_timer(self, at: float) -> None:
+        """Wake up at a time, too; a timer for a later one is left to find nothing to do."""
+        self._wakes_at = at
+        delay = max(0.0, at - self._steady()) + GRAIN
+        asyncio.get_running_loop().call_later(delay, self._wake, at)
+
+    def _wake(self, at: float) -> None:
+        """Let all that is due by now come due."""
+        if at != self._wakes_at:
+            return
+        now = self._steady()
+        try:
+            while self._armed and self._armed[0][0] <= now:
+                _, _, plan, slot = heappop(self._armed)
+                self._come_due(plan, slot)
+        finally:  # a mistake with one check must not end the schedule of all
+            self._wakes_at = inf
+            if self._armed:
+                self._set_timer(self._armed[0][0])
 
     def _come_due(self, plan: Plan, slot: float) -> None:
         if plan.slot != slot or self._plans.get(plan.name) is not plan:

@@ -8,6 +8,7 @@ import sys
 import threading
 import warnings
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from timeit import timeit
 from typing import Any
@@ -18,11 +19,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from heartbeat.config.model import Log
-from heartbeat.log import Logger, PrintCapture, _Bridge, _sink, configure, escape
+from heartbeat.log import RUN, Logger, PrintCapture, _Bridge, _sink, configure, escape
 from heartbeat.redaction import Redactor
 
 SECRET = "s3cr3t-value"
 REDACTOR = Redactor({"TOKEN": SECRET})
+
+
+@contextmanager
+def as_run(run: str) -> Iterator[None]:
+    token = RUN.set(run)
+    yield
+    RUN.reset(token)
 
 
 class Terminal(io.StringIO):
@@ -36,7 +44,7 @@ def _as_before() -> Iterator[None]:
     level, handlers = root.level, list(root.handlers)
     yield
     structlog.reset_defaults()
-    structlog.contextvars.clear_contextvars()
+    RUN.set("")
     logging.captureWarnings(capture=False)
     root.setLevel(level)
     root.handlers[:] = handlers
@@ -73,7 +81,7 @@ def test_a_line_is_json_with_time_and_level() -> None:
 def test_every_line_of_a_run_shares_its_id() -> None:
     log, stream = open_log()
 
-    with structlog.contextvars.bound_contextvars(run="run_1"):
+    with as_run("run_1"):
         log.debug("started")
         logging.getLogger("some.library").warning("slow")
     log.info("between runs")
@@ -275,12 +283,12 @@ def test_what_a_plugin_prints_becomes_debug_lines_of_its_run() -> None:
     _, stream = open_log()
     capture = PrintCapture()
 
-    with structlog.contextvars.bound_contextvars(run="one"):
+    with as_run("one"):
         print("a", SECRET, file=capture)
         print("half", end="", file=capture)
-    with structlog.contextvars.bound_contextvars(run="two"):
+    with as_run("two"):
         capture.buffer.write(b"\xff raw\n")
-    with structlog.contextvars.bound_contextvars(run="one"):
+    with as_run("one"):
         print(" whole", file=capture)
 
     assert [(line["run"], line["text"]) for line in lines(stream)] == [
@@ -296,9 +304,9 @@ def test_a_plugin_that_prints_without_end_is_bounded() -> None:
     capture = PrintCapture()
 
     for i in range(500):
-        with structlog.contextvars.bound_contextvars(run=f"run {i}"):
+        with as_run(f"run {i}"):
             capture.write("x" * 10_000_000)
-    with structlog.contextvars.bound_contextvars(run="one"):
+    with as_run("one"):
         capture.write("y" * 10_000 + "\n")
         for _ in range(10_000):
             print("again", file=capture)

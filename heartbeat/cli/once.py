@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from functools import partial
-from os import urandom
 from time import time
 from typing import Annotated, TextIO
 
@@ -22,7 +21,7 @@ from heartbeat.core.judge import judge
 from heartbeat.core.model import Outcome, Result, Run, Verdict
 from heartbeat.lag import LagMeter
 from heartbeat.pool import Pool
-from heartbeat.runner import Workshop, run_check
+from heartbeat.runner import Workshop, new_run_id, run_check
 
 EXIT_ERROR = 3
 
@@ -81,6 +80,6 @@ async def _run_all(config: Config, names: list[str], as_json: bool, no_color: bo
 
 async def _run_one(check: CheckConfig, workshop: Workshop) -> tuple[Verdict, Result, object]:
     now = time()
-    run = Run(f"run_{urandom(8).hex()}", check.name, now, 0, now, check.timeout)
+    run = Run(new_run_id(), check.name, now, 0, now, check.timeout)
     finished = await run_check(check.check, run, workshop)
     return judge(run, finished.result, check.limits, time()), finished.result, finished.leftover

@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from os import urandom
 from typing import cast
 
 import structlog
@@ -21,7 +20,7 @@ from heartbeat.core.gate import Look
 from heartbeat.core.model import NOTHING, Outcome, Reason, Result, Run, Severity, Verdict
 from heartbeat.line import Line, perform, run_slot
 from heartbeat.outbox import Outbox
-from heartbeat.runner import Workshop
+from heartbeat.runner import Workshop, new_run_id
 from heartbeat.simulation.props import Letters, Paper
 from heartbeat.state import Live
 from heartbeat.store import Entry, Store
@@ -223,7 +222,7 @@ class Verification:
         """Count a run that cannot take place, as the daemon would."""
         now, sentence = self._clock.now(), "the run before is still going on, past its deadline"
         trial.live.miss(Reason.BUSY, at=now)
-        run = Run(f"run_{urandom(8).hex()}", trial.name, now, 0, now, trial.config.timeout)
+        run = Run(new_run_id(), trial.name, now, 0, now, trial.config.timeout)
         verdict = Verdict(run, now, Outcome.MISSED, Severity.OK, Reason.BUSY, sentence)
         trial.take(Look(verdict, Result(Outcome.MISSED, 0.0, Reason.BUSY, sentence)))
         self._watch(trial)
