@@ -34,8 +34,8 @@ def measure(bench: Bench) -> list[Row]:
             limit=LIMIT_MS,
             rounds=tuple(worst),
             note=f"{sum(map(len, rounds))} events in {len(rounds)} rounds, each committed to disk before it is sent; "
-            f"their times are whole milliseconds; {left_out} more are left out, as the disk itself took over 20 ms for a "
-            "page of another program meanwhile",
+            f"their times are whole milliseconds; {left_out} more are left out, as the disk itself took over 20 ms for "
+            "a page of another program meanwhile",
         )
     ]
 
