@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from heartbeat.backing import Backing
 from heartbeat.channels.attempt import Transport, send
 from heartbeat.clock import Clock
 from heartbeat.config import Config
@@ -15,6 +16,7 @@ from heartbeat.config.model import FALLBACK
 from heartbeat.dispatch import Dispatch
 from heartbeat.lag import LagMeter
 from heartbeat.line import Line
+from heartbeat.memories import Memories
 from heartbeat.metrics.instruments import Instruments
 from heartbeat.outbox import Outbox
 from heartbeat.outbox.pace import Pace
@@ -36,6 +38,7 @@ class Assembly:
     line: Line
     dispatch: Dispatch
     surroundings: Surroundings
+    memories: Memories
 
     def adopt(self, config: Config) -> None:
         """Take over the settings of a configuration."""
@@ -82,11 +85,13 @@ def assemble(setting: Setting, transport: Transport = send) -> Assembly:
         pace=setting.pace,
         transport=transport,
     )
-    workshop = Workshop(Pool(), setting.lag, redact)
+    pool, memories = Pool(), Memories(store)
+    backing = Backing(memory=memories.of, in_thread=pool.run)
+    workshop = Workshop(pool, setting.lag, redact, backing)
     line = Line(clock, workshop, store, outbox, lambda names: config().ways_out(names), state.unwell)
     dispatch = Dispatch(line, state, setting.instruments, config().concurrency)
     surroundings = Surroundings(state, quiet, dispatch.look_at)
     line.against, line.held_back = surroundings.against, surroundings.held_back
     line.deployed = quiet.deployments.context
     line.look_at_parents = lambda live: surroundings.look_around(live, clock.now())
-    return Assembly(state, quiet, outbox, line, dispatch, surroundings)
+    return Assembly(state, quiet, outbox, line, dispatch, surroundings, memories)

@@ -1,5 +1,7 @@
 """The plugin contract: a check is a frozen pydantic model whose fields are its options, with one method that runs.
 
+A check that waits to be told, instead of looking itself, is ``Reported``.
+
 Errors a plugin raises on purpose:
 
     CheckFailed   the target is bad
@@ -11,6 +13,8 @@ Everything else that a plugin lets through is sorted by one table, in ``faults``
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Callable, Iterable, Mapping, MutableMapping
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict
@@ -62,7 +66,88 @@ class Check(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
+    fills: ClassVar[frozenset[str]] = frozenset()
+    """What references begin with that this type fills in by itself while it runs (``steps``); see ``references``."""
+
     @abstractmethod
     def run(self, probe: Any) -> Any:
         """Do one round trip. Raises ``CheckFailed`` where the target is bad, ``CheckBroken`` where the check is."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a target answered, for who runs a check as a step and takes values from it.
+
+    Attributes:
+        text: as it came, decoded.
+        headers: names and values, in order, names as they came.
+        value: the answer where it is more than text (rows, lists, mappings); else what its text says as JSON.
+    """
+
+    text: str = ""
+    headers: tuple[tuple[str, str], ...] = ()
+    value: Any = None
+
+
+Kept = MutableMapping[str, Any]
+"""What a check remembers from run to run, over restarts: whatever JSON can say."""
+Expected = Callable[[float], float]
+"""Returns when the next report is expected after a time, by the check's ``every`` or ``cron``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """A request that came in on a route of a check.
+
+    Attributes:
+        method: as in HTTP.
+        rest: what follows the route in the path, without the slash between them.
+        query: its parameters, the last of each name.
+        body: at most 100,000 bytes; what was beyond is dropped.
+        origin: the address that it came from.
+    """
+
+    method: str
+    rest: str = ""
+    query: Mapping[str, str] = field(default_factory=dict)
+    body: bytes = b""
+    origin: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What is answered to a report: an HTTP status, a text, and whether the check runs now to judge it."""
+
+    status: int = 200
+    text: str = "OK"
+    runs: bool = True
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+class Reported(Check):
+    """A check that others report to. It runs when a report has come in, and when one is overdue; else it costs nothing.
+
+    Its ``every`` or ``cron`` say when reports are expected. ``take`` and ``due`` are quick, and never wait.
+    """
+
+    @abstractmethod
+    def routes(self) -> Iterable[str]:
+        """Return the paths it is reported to on, such as ``/ping/TOKEN``: one to three parts. They are secrets."""
+        raise NotImplementedError
+
+    @abstractmethod
+    def take(self, report: Report, kept: Kept, now: float) -> Reply:
+        """Note a report in what is kept. The run that follows reads it there (``probe.state``)."""
+        raise NotImplementedError
+
+    @abstractmethod
+    def due(self, kept: Kept, expected: Expected, now: float) -> float:
+        """Return when to run although nothing was reported; it may note in what is kept what it waits for.
+
+        Args:
+            kept: what the check remembers; empty for one that is new.
+            expected: says when the next report is expected after a time.
+            now: seconds since the epoch, as all times here.
+        """
         raise NotImplementedError

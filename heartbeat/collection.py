@@ -31,7 +31,7 @@ import structlog
 log = structlog.get_logger()
 
 THRESHOLDS = (10_000, 5, 1_000_000)
-"""Of Python's three generations; the first is larger than by default, so that results have gone to the store before they
+"""Of Python's three generations; the first is larger than by default, so that results are in the store before they
 are looked at, and the last is never reached, as ``OldObjects`` does that."""
 EVERY = 5.0
 """Seconds between two looks at how much is alive; a look takes 60 us for a million blocks."""

@@ -129,7 +129,7 @@ class Daemon:
         self.scheduler.is_off = self.quiet.is_disabled
         self.upkeep = Upkeep(self.dispatch, self.scheduler, self.quiet)
         self.deploying = Deploying(self.dispatch, self.quiet, self.redact)
-        self.roster = Roster(self.line, self.state, self.scheduler)
+        self.roster = Roster(self.line, self.state, self.scheduler, parts.memories)
         self.reloader = Reloader(self.paths, config, self.dispatch, self._apply)
         self.ticker = Ticker(self.dispatch, self.scheduler, self.lag, self._tick, self.surroundings)
         self.old_objects, self.saving = OldObjects(), Saving(self.dispatch)
@@ -210,6 +210,8 @@ class Daemon:
         self.deploying.tick()
         self.saving.tick()
         self.old_objects.tick()
+        if self.parts.memories.lag_behind and not self.store.failing:
+            self.dispatch.spawn(self.parts.memories.write_again(), "memories")
         self.reloader.look()
 
     # --- what others ask -----------------------------------------------------------------------------------------

@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from queue import SimpleQueue
 from typing import Any
 
+from heartbeat.check import CheckBroken
+
 THREADS = 32
 STUCK_AT_MOST = 64
 
@@ -58,6 +60,20 @@ class Pool:
         self.busy += 1
         self._calls.put(call)
         return call
+
+    async def run(self, function: Callable[[], Any]) -> Any:
+        """Return what the function returns, or raise what it raises. One that is cancelled meanwhile is given up.
+
+        Raises ``CheckBroken`` where no thread is free.
+        """
+        try:
+            call = self.submit(function)
+        except PoolExhausted as full:
+            raise CheckBroken(str(full), reason="resource") from full
+        try:
+            return await call.outcome
+        finally:
+            self.give_up(call)
 
     def give_up(self, call: Call) -> None:
         """Replace the thread of a function that went past its deadline; it counts as stuck until it returns."""

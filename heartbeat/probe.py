@@ -1,33 +1,32 @@
-"""What a run hands to the plugin: it takes measurements, phases and evidence as they happen."""
+"""What a run hands to the plugin: it takes measurements, phases and evidence as they happen, and offers the rest."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from functools import lru_cache
-from math import isfinite
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, contextmanager
+from functools import partial
+from inspect import iscoroutinefunction
 from time import perf_counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from heartbeat.backing import ALONE, Account, Backing, Memory
+from heartbeat.check import Answer, Check, CheckBroken, CheckFailed
+from heartbeat.core.limits import show
+from heartbeat.core.model import Caution, Reason
 from heartbeat.core.text import cut
+from heartbeat.marks import marks_of
+from heartbeat.records import is_number, is_phase, objection, short
 
 if TYPE_CHECKING:
     import httpx
 
-MEASUREMENTS_PER_RUN = 100
+Cleanup = Callable[["Probe"], Awaitable[None]]
+"""Tidies up after a run, with a probe of its own."""
+NOTHING_ANSWERED = Answer()
 PHASES_PER_RUN = 50
 EVIDENCE_PER_RUN = 20
 EVIDENCE_CHARACTERS = 4096
-RESERVED = frozenset({"duration", "up", "severity", "info", "broken", "availability", "runs", "failure_info"})
-MEASUREMENT = re.compile(r"[a-z][a-z0-9_]{0,63}")
-PHASE = re.compile(r"[a-z][a-z0-9_]{0,31}(\.[a-z][a-z0-9_]{0,31}){0,3}")
-# What promtool's linter objects to on a gauge: a suffix that means another type, or a unit that is not a base unit.
-BAD_SUFFIXES = ("_total", "_count", "_sum", "_bucket", "_info")
-BAD_WORDS = re.compile(
-    r"(^|_)(s|ms|us|ns|sec|b|kb|mb|gb|tb|pb|m|h|d|gauge|counter|histogram|summary|minutes|hours|days|weeks|bits"
-    r"|(milli|micro|nano|kilo|mega)(seconds|bytes|bits|meters)|(ki|me|gi|te)bi(bytes|bits)|fahrenheit)(_|$)"
-)
 
 
 class Probe:
@@ -38,10 +37,26 @@ class Probe:
     an error when it ends (a typo in a plugin must not look like a bad target).
     """
 
-    def __init__(self, *, check: str = "", run: str = "", timeout: float = 10.0) -> None:
+    caution: Caution | None = None
+    """What it warned of first."""
+    where: str = ""
+    """The step that is under way, or that failed."""
+    asked: bool = False
+    """Somebody takes values from the answer: ``answer`` is worth calling."""
+    answered: Answer | None = None
+    session: dict[str, Any] | None = None
+    """What the steps of one run share, such as cookies; None where a check is no step."""
+    cleanups: tuple[tuple[Cleanup, float], ...] = ()
+    """What runs after the run, the last first, each with its seconds."""
+
+    def __init__(
+        self, *, check: str = "", run: str = "", timeout: float = 10.0, backing: Backing = ALONE, span: str = ""
+    ) -> None:
         self.check = check
         self.run = run
         self.deadline = perf_counter() + timeout
+        self.backing = backing
+        self.span = span
         self.measurements: dict[str, float] = {}
         self.phases: dict[str, float] = {}
         self.evidence: dict[str, object] = {}
@@ -51,6 +66,7 @@ class Probe:
         self.closed = False
         self._path: tuple[str, ...] = ()
         self._http: httpx.AsyncClient | None = None
+        self._memory: Memory | None = None
 
     @property
     def remaining(self) -> float:
@@ -61,7 +77,7 @@ class Probe:
         """Record a measurement in base units (``queue_seconds``, ``body_bytes``, ``hit_ratio``); the last one wins."""
         if self.closed:
             self.dropped += 1
-        elif problem := _objection(name, value, self.measurements):
+        elif problem := objection(name, value, self.measurements):
             self._refuse(problem)
         else:
             self.measurements[name] = float(value)
@@ -70,12 +86,12 @@ class Probe:
         """Record how long a part of the run took, where someone else held the watch."""
         if self.closed:
             self.dropped += 1
-        elif not _is_phase(str(name)):
-            self._refuse(f"the phase {_short(name)} is no lower-case word")
+        elif not is_phase(str(name)):
+            self._refuse(f"the phase {short(name)} is no lower-case word")
         elif name not in self.phases and len(self.phases) >= PHASES_PER_RUN:
             self._refuse(f"more than {PHASES_PER_RUN} phases")
-        elif not _is_number(seconds):
-            self._refuse(f"the phase {name} lasted {_short(seconds)}")
+        elif not is_number(seconds):
+            self._refuse(f"the phase {name} lasted {short(seconds)}")
         else:
             self.phases[name] = self.phases.get(name, 0.0) + max(0.0, float(seconds))
 
@@ -87,8 +103,8 @@ class Probe:
         """
         if self.closed:
             self.dropped += 1
-        elif not _is_number(seconds):
-            self._refuse(f"the duration is {_short(seconds)}")
+        elif not is_number(seconds):
+            self._refuse(f"the duration is {short(seconds)}")
         else:
             self.took = max(0.0, float(seconds))
 
@@ -125,8 +141,92 @@ class Probe:
         if self._http is None:
             from heartbeat.http.transport import CurlTransport, client  # noqa: PLC0415 - most runs need no httpx
 
-            self._http = client(transport=CurlTransport(remaining=lambda: self.remaining), timeout=self.remaining)
+            transport = CurlTransport(remaining=lambda: self.remaining)
+            self._http = client(transport=transport, timeout=self.remaining, headers=self.marks)
         return self._http
+
+    @property
+    def state(self) -> Memory:
+        """What the check remembers from run to run, over restarts: a mapping of whatever JSON can say, 64 KiB at most.
+
+        It is written when the run has ended; ``await probe.state.save()`` returns when it is safe on disk.
+        """
+        if self._memory is None:
+            self._memory = self.backing.memory(self.check)
+        return self._memory
+
+    @property
+    def remembers(self) -> bool:
+        """Whether the check made use of its memory in this run."""
+        return self._memory is not None
+
+    @property
+    def marks(self) -> tuple[tuple[str, str], ...]:
+        """Headers that say that a request is synthetic, and of which run; none where that is switched off.
+
+        Whoever speaks HTTP by other means than ``probe.http`` sends them along.
+        """
+        return marks_of(self.check, self.run, self.span) if self.run and self.backing.marks() else ()
+
+    def account(self, name: str) -> AbstractAsyncContextManager[Account]:
+        """Have a test account of the configuration to oneself: ``async with probe.account("shopper") as account:``.
+
+        Raises ``CheckBroken`` where there is none of this name, or others keep it until the deadline.
+        """
+        return self.backing.lease(name, self.remaining)
+
+    def warn(self, sentence: str, *, reason: str = "content", expected: object = None, observed: object = None) -> None:
+        """Say that all is not well, although the round trip was true: a warning. The first one counts.
+
+        The arguments are those of ``CheckFailed``.
+        """
+        failed = CheckFailed(sentence, reason=reason, expected=expected, observed=observed)
+        if self.closed:
+            self.dropped += 1
+        elif self.caution is None:
+            self.caution = Caution(Reason(reason), failed.sentence, failed.expected, failed.observed)
+
+    def answer(self, build: Callable[[], Answer]) -> None:
+        """Offer what the target answered to who takes values from it; it is built only where somebody does."""
+        if self.asked:
+            self.answered = build()
+
+    def on_cleanup(self, clean: Cleanup, *, timeout: float = 10.0) -> None:
+        """Have something done after the run, however that ends: also after its deadline. The last comes first.
+
+        Args:
+            clean: gets a probe of its own; what it raises is evidence, and what it records belongs to the run.
+            timeout: seconds that it may take.
+        """
+        self.cleanups = (*self.cleanups, (clean, timeout))
+
+    async def step(self, name: str, check: Check, *, timeout: float | None = None) -> Answer:  # noqa: ASYNC109 - a step's
+        """Run a check as a step of this one, and return what its target answered.
+
+        Its time is the phase ``name``, its own phases are ``name.connect`` and so on, its measurements
+        ``name_status_code`` and so on. What it raises is raised here, and the run says in which step.
+
+        Args:
+            name: a lower-case word.
+            check: the check, of whatever type.
+            timeout: seconds that it may take; no more than is left of the run.
+        """
+        child = self._child(name, timeout)
+        started, outer = perf_counter(), self.where
+        self.where = child.where
+        try:
+            await _run_within(check, child, timeout)
+        except BaseException:
+            self._merge(child, name, perf_counter() - started)
+            raise
+        finally:
+            child.close()
+            await child.aclose()
+        self._merge(child, name, perf_counter() - started)
+        if child.refused:
+            raise CheckBroken(f"a record was refused: {child.refused}")
+        self.where = outer
+        return child.answered or NOTHING_ANSWERED
 
     async def aclose(self) -> None:
         """Close what the run used; called by the runner when the plugin has ended."""
@@ -138,45 +238,43 @@ class Probe:
         """Take nothing more; called by the runner at the deadline."""
         self.closed = True
 
+    def _child(self, name: str, timeout: float | None) -> Probe:
+        """Return the probe of a step."""
+        seconds = self.remaining if timeout is None else min(timeout, self.remaining)
+        child = Probe(check=self.check, run=self.run, timeout=seconds, backing=self.backing, span=f"{self.span}/{name}")
+        if self.session is None:
+            self.session = {}
+        child.session, child.asked = self.session, True
+        child.where = f"{self.where}.{name}" if self.where else name
+        return child
+
+    def _merge(self, child: Probe, name: str, seconds: float) -> None:
+        """Let what a step found be found by the run."""
+        self.record_phase(name, seconds if child.took is None else min(seconds, child.took))
+        for phase, lasted in child.phases.items():
+            self.record_phase(f"{name}.{phase}", lasted)
+        for measurement, value in child.measurements.items():
+            self.record(f"{name}_{measurement}", value)
+        for title, note in child.evidence.items():
+            self.note(f"{name} {title}", note)
+        self.caution = self.caution or child.caution
+        self.where = child.where
+        self.dropped += child.dropped
+        self.cleanups = (*self.cleanups, *child.cleanups)
+
     def _refuse(self, problem: str) -> None:
         self.dropped += 1
         self.refused = self.refused or problem
 
 
-def _is_number(value: object) -> bool:
-    return isinstance(value, (int, float)) and isfinite(value)
-
-
-def _short(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 40 else text[:39] + "…"
-
-
-@lru_cache(maxsize=1024)
-def _is_phase(name: str) -> bool:
-    return PHASE.fullmatch(name) is not None
-
-
-@lru_cache(maxsize=1024)
-def _name_problem(name: str) -> str:
-    """Say why a measurement cannot have this name, or nothing; the same few names come in every run."""
-    if not MEASUREMENT.fullmatch(name):
-        return f"the measurement {_short(name)} is no lower-case word"
-    if name in RESERVED:
-        return f"the measurement {name} has a reserved name"
-    if name.endswith(BAD_SUFFIXES) or BAD_WORDS.search(name):
-        return f"the measurement {name} must be in a base unit and not end like a counter (_seconds, _bytes, _ratio)"
-    return ""
-
-
-def _objection(name: object, value: object, taken: Mapping[str, float]) -> str:
-    """Say why a measurement cannot be taken, or nothing."""
-    if not isinstance(name, str):
-        return f"the measurement {_short(name)} is no lower-case word"
-    if problem := _name_problem(name):
-        return problem
-    if not _is_number(value):
-        return f"the measurement {name} is {_short(value)}, not a finite number"
-    if name not in taken and len(taken) >= MEASUREMENTS_PER_RUN:
-        return f"more than {MEASUREMENTS_PER_RUN} measurements"
-    return ""
+async def _run_within(check: Check, probe: Probe, timeout: float | None) -> None:  # noqa: ASYNC109 - see Probe.step
+    try:
+        async with asyncio.timeout(None if timeout is None else probe.remaining) as limit:
+            if iscoroutinefunction(check.run):
+                await check.run(probe)
+            else:
+                await probe.backing.in_thread(partial(check.run, probe))
+    except TimeoutError:
+        if not limit.expired():
+            raise
+        raise CheckFailed(f"no result within {show(timeout or 0.0, 's')}", reason="timeout") from None

@@ -17,6 +17,7 @@ from heartbeat.core.policy import Policy, Routes
 from heartbeat.core.schedule import Interval
 from heartbeat.core.status import FRESH, Status
 from heartbeat.line import Line, take
+from heartbeat.memories import Memories
 from heartbeat.refill import adapt, recall, refill
 from heartbeat.scheduler import Scheduler
 from heartbeat.state import Live, State
@@ -74,10 +75,11 @@ def compare(old: Mapping[str, CheckConfig], new: Mapping[str, CheckConfig]) -> C
 class Roster:
     """The checks of a daemon, each with its state and its place in the schedule."""
 
-    def __init__(self, line: Line, state: State, scheduler: Scheduler) -> None:
+    def __init__(self, line: Line, state: State, scheduler: Scheduler, memories: Memories) -> None:
         self._line = line
         self._state = state
         self._scheduler = scheduler
+        self._memories = memories
 
     async def take_over(self, checks: Collection[CheckConfig], past: Snapshot, notify: tuple[str, ...]) -> None:
         """Go on where the last life of the daemon ended.
@@ -85,6 +87,7 @@ class Roster:
         What was open of checks that are gone is withdrawn, told to the receivers in ``notify``: who was told of them
         stands in no configuration any more.
         """
+        self._memories.recall(past.memories)
         for sentence in past.unreadable:
             log.error("not taken over", error=sentence)
         statuses, inherited, known = dict(past.statuses), {check.was for check in checks}, set[str]()
@@ -92,12 +95,14 @@ class Roster:
             last = past.last.get(check.name)
             if check.name not in statuses and check.was in statuses:
                 statuses[check.name], last = statuses.pop(check.was), past.last.get(check.was)
+                self._memories.rename(check.was, check.name)
                 await self._recorded(self._line.store.rename(check.was, check.name))
             known |= statuses.keys() & {check.name}
             self._add(check, statuses.pop(check.name, None), last)
         for name, status in statuses.items():
             if name not in inherited:  # a rename that the store could not take: the check goes on under its new name
                 await take(self._line, Live(_gone(name, notify), status), Removal(name))
+            self._memories.forget(name)
             await self._recorded(self._line.store.forget(name))
         await recall(self._line.store, self._state.checks, known, self._line.clock.now())
 
@@ -134,11 +139,13 @@ class Roster:
     async def _withdraw(self, name: str) -> None:
         self._scheduler.drop(name)
         await take(self._line, self._state.checks.pop(name), Removal(name))
+        self._memories.forget(name)
         await self._recorded(self._line.store.forget(name))
 
     def _rename(self, old: str, new: str) -> asyncio.Future[None]:
         self._state.checks[new] = self._state.checks.pop(old)
         self._scheduler.drop(old)
+        self._memories.rename(old, new)
         if old in self._line.running:
             self._line.running.remove(old)
             self._line.running.add(new)

@@ -17,9 +17,11 @@ from random import Random
 from time import perf_counter
 from typing import Any
 
+from heartbeat.backing import ALONE, Backing
 from heartbeat.check import Check, CheckBroken
+from heartbeat.cleanup import clean_up
 from heartbeat.core.limits import show
-from heartbeat.core.model import NOTHING, Outcome, Reason, Result, Run
+from heartbeat.core.model import NOTHING, Caution, Outcome, Reason, Result, Run
 from heartbeat.core.text import block, cut, plain, words_of
 from heartbeat.faults import Fault, sort_fault
 from heartbeat.lag import LagMeter
@@ -48,6 +50,7 @@ class Workshop:
     pool: Pool
     lag: LagMeter
     redact: Callable[[str], str]
+    backing: Backing = ALONE
 
 
 @dataclass(slots=True)
@@ -79,7 +82,7 @@ class _Attempt:
 
 async def run_check(check: Check, run: Run, workshop: Workshop) -> Finished:
     """Run a check once under its deadline. Raises nothing but the cancellation of the caller."""
-    probe = Probe(check=run.check, run=run.id, timeout=run.timeout)
+    probe = Probe(check=run.check, run=run.id, timeout=run.timeout, backing=workshop.backing)
     started = perf_counter()
     try:
         attempt = _start(check, probe, workshop.pool)
@@ -98,6 +101,10 @@ async def run_check(check: Check, run: Run, workshop: Workshop) -> Finished:
             attempt.give_up()
     lag = workshop.lag.worst_since(started)
     leftover = await _tidy(attempt, probe)
+    if probe.cleanups:
+        await clean_up(probe)
+    if probe.remembers:
+        fault = await _remember(probe) or fault
     return Finished(_conclude(probe, fault, duration, lag, workshop.redact), leftover)
 
 
@@ -182,6 +189,15 @@ async def _tidy(attempt: _Attempt, probe: Probe) -> asyncio.Future[Any] | None:
     return attempt.ended
 
 
+async def _remember(probe: Probe) -> Fault | None:
+    """Write what the check remembers; return what is wrong with that."""
+    try:
+        await probe.state.save()
+    except CheckBroken as error:
+        return sort_fault(error)
+    return None
+
+
 def _read(future: asyncio.Future[Any]) -> None:
     """Look at how a future ended, so that asyncio does not complain that nobody did."""
     if not future.cancelled():
@@ -191,24 +207,41 @@ def _read(future: asyncio.Future[Any]) -> None:
 def _conclude(probe: Probe, fault: Fault | None, duration: float, lag: float, redact: Callable[[str], str]) -> Result:
     if fault is None:
         return Result(
-            Outcome.OK, duration, measurements=probe.measurements, phases=probe.phases, lag=lag, dropped=probe.dropped
+            Outcome.OK,
+            duration,
+            measurements=probe.measurements,
+            phases=probe.phases,
+            evidence=NOTHING if probe.caution is None else _build_evidence(probe.evidence, redact),
+            lag=lag,
+            dropped=probe.dropped,
+            caution=None if probe.caution is None else _tell_caution(probe.caution, redact),
         )
-
-    def tell(text: str | None) -> str | None:
-        return None if text is None else plain(redact(cut(text, ROOM * SENTENCE_CHARACTERS)), SENTENCE_CHARACTERS)
 
     return Result(
         fault.outcome,
         duration,
         fault.reason,
-        tell(fault.sentence) or "",
-        tell(fault.expected),
-        tell(fault.observed),
+        _tell(f"{probe.where}: {fault.sentence}" if probe.where else fault.sentence, redact) or "",
+        _tell(fault.expected, redact),
+        _tell(fault.observed, redact),
         probe.measurements,
         probe.phases,
         _build_evidence(probe.evidence, redact),
         lag,
         probe.dropped,
+    )
+
+
+def _tell(text: str | None, redact: Callable[[str], str]) -> str | None:
+    return None if text is None else plain(redact(cut(text, ROOM * SENTENCE_CHARACTERS)), SENTENCE_CHARACTERS)
+
+
+def _tell_caution(caution: Caution, redact: Callable[[str], str]) -> Caution:
+    return Caution(
+        caution.reason,
+        _tell(caution.sentence, redact) or "",
+        _tell(caution.expected, redact),
+        _tell(caution.observed, redact),
     )
 
 

@@ -11,7 +11,7 @@ from heartbeat.config.reading import Spot, Wrong, refuse_key
 from heartbeat.core.limits import AVAILABILITY, COUNT, Limit, is_time
 from heartbeat.core.model import Outcome
 from heartbeat.core.units import format_duration, parse_duration, parse_ratio, parse_size
-from heartbeat.probe import MEASUREMENT, PHASE, RESERVED
+from heartbeat.records import MEASUREMENT, PHASE, RESERVED
 
 SHORTEST, LONGEST = 1.0, 366 * 86400.0
 _PERCENTILE = re.compile(r"p(?!0+(\.0+)?$)[0-9]{1,2}(\.[0-9]{1,3})?")

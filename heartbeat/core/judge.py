@@ -7,7 +7,7 @@ from dataclasses import replace
 from math import isnan, nan
 
 from heartbeat.core.limits import Bound, Limit, measured, show
-from heartbeat.core.model import Finding, Outcome, Reason, Result, Run, Severity, Verdict
+from heartbeat.core.model import Caution, Finding, Outcome, Reason, Result, Run, Severity, Verdict
 from heartbeat.core.objectives import burning
 from heartbeat.core.windows import Windows
 
@@ -47,7 +47,7 @@ def judge(  # noqa: PLR0913, PLR0917 - all that a verdict follows from, in the o
         if windows is not None:
             windows.take(at, result.outcome, result, run.attempt == 0)
         return Verdict(run, at, result.outcome, Severity.OK, result.reason, result.sentence)
-    if windows is None and not limits and result.outcome is Outcome.OK:
+    if windows is None and not limits and result.outcome is Outcome.OK and result.caution is None:
         return Verdict(run, at, Outcome.OK, Severity.OK)
     was = dict(held)
     findings = _find_now(limits, result, was)
@@ -62,10 +62,17 @@ def judge(  # noqa: PLR0913, PLR0917 - all that a verdict follows from, in the o
     if result.outcome is Outcome.FAIL:
         fail = Severity.FAIL
         return Verdict(run, at, Outcome.FAIL, fail, result.reason, result.sentence, found, distorted, burns)
-    if not found:
+    if not found and result.caution is None:
         return Verdict(run, at, Outcome.OK, Severity.OK, distorted=distorted, burns=burns)
-    sentence = "; ".join(f"{finding.limit} is {finding.observed}, {finding.expected}" for finding in found)
-    return Verdict(run, at, Outcome.OK, _worst(found), Reason.LIMIT, sentence, found, distorted, burns)
+    return Verdict(run, at, Outcome.OK, *_say(result.caution, found), found, distorted, burns)
+
+
+def _say(caution: Caution | None, found: tuple[Finding, ...]) -> tuple[Severity, Reason, str]:
+    """Return how bad it is, why, and in which words: the plugin's own come first."""
+    sentences = [f"{finding.limit} is {finding.observed}, {finding.expected}" for finding in found]
+    if caution is None:
+        return _worst(found), Reason.LIMIT, "; ".join(sentences)
+    return max(_worst(found), Severity.WARN), caution.reason, "; ".join((caution.sentence, *sentences))
 
 
 def weigh(limits: tuple[Limit, ...], result: Result, verdict: Verdict) -> tuple[Finding, ...]:

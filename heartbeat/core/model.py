@@ -84,6 +84,16 @@ class Run:
 
 
 @dataclass(frozen=True, slots=True)
+class Caution:
+    """What is not well yet not a failure, in the words of the plugin: a warning of a run that is ok."""
+
+    reason: Reason
+    sentence: str
+    expected: str | None = None
+    observed: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Result:
     """What a run found. ``reason`` and ``sentence`` are empty exactly when the outcome is ok."""
 
@@ -100,6 +110,8 @@ class Result:
     """The longest time that our own loop stood still during the run."""
     dropped: int = 0
     """Records that were refused: after the deadline, over the cap, not finite, or badly named."""
+    caution: Caution | None = None
+    """What the plugin warns of, where the outcome is ok."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,8 +12,6 @@ from hashlib import blake2b
 from importlib.metadata import entry_points
 from pathlib import Path
 
-import heartbeat
-
 GROUP = "heartbeat.checks"
 SOURCE_BYTES = 4 * 1024 * 1024
 CHECK_KEYS = frozenset(
@@ -112,7 +110,7 @@ def discover(folders: Iterable[Path] = ()) -> Found:
 
 def bundled_folder() -> Path:
     """Return the folder of the bundled checks: inside the wheel, or beside the package in a checkout."""
-    package = Path(heartbeat.__file__).parent
+    package = Path(__file__).parents[1]
     inside = package / "_checks"
     return inside if inside.is_dir() else package.parent / "checks"
 

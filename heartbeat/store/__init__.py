@@ -1,7 +1,7 @@
 """The store: schema, migrations, and the one thread that writes."""
 
-from heartbeat.store.entry import Entry, Recorded, Snapshot
+from heartbeat.store.entry import Entry, Recorded, Remembered, Snapshot
 from heartbeat.store.errors import StoreError, StoreFailed
 from heartbeat.store.store import Store
 
-__all__ = ["Entry", "Recorded", "Snapshot", "Store", "StoreError", "StoreFailed"]
+__all__ = ["Entry", "Recorded", "Remembered", "Snapshot", "Store", "StoreError", "StoreFailed"]

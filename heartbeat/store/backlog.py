@@ -11,7 +11,7 @@ from threading import Event, Lock
 from sqlalchemy import Connection
 
 from heartbeat.core.model import Delivery
-from heartbeat.store.entry import Entry
+from heartbeat.store.entry import Entry, Remembered
 
 GROUP = 500
 """At most so many records go into one transaction; with so many waiting, nobody waits for more."""
@@ -21,7 +21,7 @@ Change = Callable[[Connection], object]
 """Anything else that is done in its place in the queue, inside the transaction of its group."""
 Settled = tuple[Delivery, ...]
 """How far some deliveries got; recorded together."""
-Work = Entry | Settled | Change
+Work = Entry | Settled | Remembered | Change
 Item = tuple[Work, "Future[None] | None"]
 
 

@@ -11,9 +11,9 @@ from sqlalchemy.dialects.sqlite import insert, pysqlite
 from heartbeat.core.model import Event
 from heartbeat.crash import crash_point
 from heartbeat.store.backlog import Change, Settled, Work
-from heartbeat.store.entry import Entry
-from heartbeat.store.rows import delivery_row, event_row, result_row, status_row
-from heartbeat.store.schema import check_status, delivery, event, result, window
+from heartbeat.store.entry import Entry, Remembered
+from heartbeat.store.rows import delivery_row, event_row, result_row, status_row, writable
+from heartbeat.store.schema import check_status, delivery, event, memory, result, window
 
 Rows = list[dict[str, Any]]
 
@@ -33,6 +33,10 @@ UPSERT_STATUS = _status.on_conflict_do_update(
     index_elements=["name"],
     set_={name: _status.excluded[name] for name in ("status", "boot", "at")},
     where=tuple_(_status.excluded.boot, _status.excluded.at) >= tuple_(check_status.c.boot, check_status.c.at),
+)
+_memory = insert(memory)
+UPSERT_MEMORY = _memory.on_conflict_do_update(
+    index_elements=["check"], set_={name: _memory.excluded[name] for name in ("data", "at")}
 )
 INSERT_EVENT = insert(event).on_conflict_do_nothing()
 INSERT_DELIVERY = insert(delivery).on_conflict_do_nothing(index_elements=["id"])
@@ -58,9 +62,13 @@ class Batch:
         self._events: dict[str, Event] = {}
         self._deliveries: Rows = []
         self._settled: Rows = []
+        self._memories: dict[str, str] = {}
 
-    def add(self, work: Entry | Settled) -> None:
+    def add(self, work: Entry | Settled | Remembered) -> None:
         """Take in one piece of work."""
+        if isinstance(work, Remembered):
+            self._memories[work.check] = work.data
+            return
         if isinstance(work, tuple):
             for delivery in work:
                 self._events.setdefault(delivery.event.id, delivery.event)
@@ -89,11 +97,15 @@ class Batch:
             (INSERT_EVENT, [event_row(one) for one in self._events.values()]),
             (INSERT_DELIVERY, self._deliveries),
             (SETTLE_DELIVERY, self._settled),
+            (UPSERT_MEMORY, self._memory_rows()),
         ):
             if rows:
                 connection.execute(statement, rows)
         if self._deliveries:
             crash_point("before_commit")
+
+    def _memory_rows(self) -> Rows:
+        return [{"check": writable(name), "data": data, "at": self._now} for name, data in self._memories.items()]
 
 
 def plan(group: Iterable[Work], boot: int, now: float) -> list[Change]:
@@ -101,7 +113,7 @@ def plan(group: Iterable[Work], boot: int, now: float) -> list[Change]:
     changes: list[Change] = []
     batch: Batch | None = None
     for work in group:
-        if isinstance(work, (Entry, tuple)):
+        if isinstance(work, (Entry, Remembered, tuple)):
             if batch is None:
                 batch = Batch(boot, now)
                 changes.append(batch)
@@ -121,12 +133,14 @@ def rename(connection: Connection, old: str, new: str) -> None:
         if connection.execute(select(table).where(column == new).limit(1)).first() is not None:
             return
     connection.execute(update(check_status).where(check_status.c.name == old).values(name=new))
-    connection.execute(delete(window).where(window.c.check == new))
-    for table in (result, event, window):
+    for table in (window, memory):
+        connection.execute(delete(table).where(table.c.check == new))
+    for table in (result, event, window, memory):
         connection.execute(update(table).where(table.c.check == old).values({"check": new}))
 
 
 def forget(connection: Connection, name: str) -> None:
-    """Drop the status and the windows of a check that was removed; its history and deliveries stay for their time."""
+    """Drop what stands of a check that was removed, and what it remembers; its history stays for its time."""
     connection.execute(delete(check_status).where(check_status.c.name == name))
-    connection.execute(delete(window).where(window.c.check == name))
+    for table in (window, memory):
+        connection.execute(delete(table).where(table.c.check == name))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from heartbeat.core.model import Delivery, Event, Outcome, Result, Run, Severity, Verdict
 from heartbeat.core.status import Status
@@ -59,6 +59,14 @@ def is_steady(verdict: Verdict) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
+class Remembered:
+    """What a check remembers from now on, as JSON, in place of what it did."""
+
+    check: str
+    data: str
+
+
+@dataclass(frozen=True, slots=True)
 class Recorded:
     """One run as it was kept. Evidence is there only where the verdict was not ok."""
 
@@ -71,11 +79,13 @@ class Recorded:
 class Snapshot:
     """What a start takes over from the past.
 
-    ``pending`` is in order of creation. ``last`` is the newest result per check. ``unreadable`` has a sentence for
-    every status and delivery that could not be read; they stay in the store.
+    ``pending`` is in order of creation. ``last`` is the newest result per check. ``memories`` is what each check
+    remembers, as JSON. ``unreadable`` has a sentence for every status and delivery that could not be read; they stay in
+    the store.
     """
 
     statuses: Mapping[str, Status]
     pending: tuple[Delivery, ...]
     last: Mapping[str, Recorded]
     unreadable: tuple[str, ...] = ()
+    memories: Mapping[str, str] = field(default_factory=dict)

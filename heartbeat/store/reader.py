@@ -12,7 +12,7 @@ from heartbeat.core.model import OVER, Delivery, DeliveryState, Event
 from heartbeat.core.status import Status
 from heartbeat.store.entry import Recorded, Snapshot
 from heartbeat.store.rows import read_delivery, read_event, read_result, read_status
-from heartbeat.store.schema import OPEN, check_status, delivery, event, result
+from heartbeat.store.schema import OPEN, check_status, delivery, event, memory, result
 
 MOST_IDS = 500
 """In one query; SQLite takes 32,766 at most."""
@@ -44,7 +44,8 @@ def load(connection: Connection) -> Snapshot:
             pending.append(read_delivery(row))
         except (ValidationError, ValueError) as error:
             unreadable.append(f"The delivery {row.id} to {row.channel} cannot be read ({_short(error)}).")
-    return Snapshot(statuses, tuple(pending), _last(connection), tuple(unreadable))
+    memories = {row.check: row.data for row in connection.execute(select(memory))}
+    return Snapshot(statuses, tuple(pending), _last(connection), tuple(unreadable), memories)
 
 
 def _last(connection: Connection) -> dict[str, Recorded]:

@@ -12,6 +12,7 @@ from sqlalchemy import Row
 
 from heartbeat.core.model import (
     Address,
+    Caution,
     Delivery,
     DeliveryState,
     Event,
@@ -77,11 +78,12 @@ def result_row(run: Run, result: Result, verdict: Verdict) -> tuple[Any, ...]:
     A tuple, because this is the one path where microseconds count. Evidence is kept only when the verdict is not ok.
     """
     failed = not is_steady(verdict) and verdict.outcome is not Outcome.MISSED
+    said = result.caution or result
     return (
         writable(run.id), writable(run.check), run.slot, run.attempt, run.started, run.timeout,
         verdict.at, result.outcome.value, verdict.outcome.value, int(verdict.severity),
         failed, verdict.distorted, verdict.reason and verdict.reason.value,
-        verdict.sentence and writable(verdict.sentence), _or_none(result.expected), _or_none(result.observed),
+        verdict.sentence and writable(verdict.sentence), _or_none(said.expected), _or_none(said.observed),
         result.duration, result.lag, result.dropped,
         encode(result.measurements) if result.measurements else None,
         encode(result.phases) if result.phases else None,
@@ -137,17 +139,20 @@ def read_delivery(row: Row[Any]) -> Delivery:
 
 
 def read_result(row: Row[Any]) -> Recorded:
-    """Return one recorded run. A result that only a limit turned bad is ok again, as it was found."""
+    """Return one recorded run. A result that a limit or a warning turned bad is ok again, as it was found."""
     run = Run(row.run, row.check, row.slot, row.attempt, row.started, row.timeout)
     reason = Reason(row.reason) if row.reason else None
     found = Outcome(row.found)
-    bad = found is not Outcome.OK
+    bad, caution = found is not Outcome.OK, None
+    if not bad and reason is not None and reason is not Reason.LIMIT:
+        caution = Caution(reason, row.sentence, row.expected, row.observed)
     result = Result(
-        found, row.duration, reason if bad else None, row.sentence if bad else "", row.expected, row.observed,
+        found, row.duration, reason if bad else None, row.sentence if bad else "",
+        row.expected if bad else None, row.observed if bad else None,
         measurements=_NUMBERS.validate_json(row.measurements or "{}"),
         phases=_NUMBERS.validate_json(row.phases or "{}"),
         evidence=_TEXTS.validate_json(row.evidence or "{}"),
-        lag=row.lag, dropped=row.dropped,
+        lag=row.lag, dropped=row.dropped, caution=caution,
     )  # fmt: skip
     findings = _FINDINGS.validate_json(row.findings or "[]")
     severity = Severity(row.severity)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import REAL, Column, ForeignKey, Index, Integer, MetaData, Table, Text, text
 
-HEAD = "0004"
+HEAD = "0005"
 """The revision of these tables: the newest of ``migrations/``."""
 OPEN = "state IN ('pending', 'leased')"
 """The deliveries still on their way; written out, because SQLite uses a partial index only for its own words."""
@@ -144,3 +144,13 @@ deployment = Table(
     sqlite_strict=True,
 )
 Index("deployment_at", deployment.c.at)
+
+# What a check remembers from run to run, by its own choice; `data` is JSON that only its plugin understands.
+memory = Table(
+    "memory",
+    metadata,
+    Column("check", Text, primary_key=True, nullable=False),
+    Column("data", Text, nullable=False),
+    Column("at", REAL, nullable=False),
+    sqlite_strict=True,
+)

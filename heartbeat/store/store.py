@@ -21,7 +21,7 @@ from heartbeat.core.quiet import Order
 from heartbeat.store import deployments, quiet, reader
 from heartbeat.store.backlog import Work
 from heartbeat.store.batch import forget, rename
-from heartbeat.store.entry import Entry, Recorded, Snapshot
+from heartbeat.store.entry import Entry, Recorded, Remembered, Snapshot
 from heartbeat.store.errors import StoreFailed, explain
 from heartbeat.store.files import connect_reader, lock, prepare
 from heartbeat.store.windows import Saved, save
@@ -140,16 +140,20 @@ class Store:
         """Record what somebody asked for at run time, or that it has ended."""
         return self._submit(partial(quiet.save, order=order))
 
+    def remember(self, check: str, data: str) -> asyncio.Future[None]:
+        """Record what a check remembers, as JSON, in place of what it did."""
+        return self._submit(Remembered(check, data))
+
     def mark(self, deployment: Deployment) -> asyncio.Future[None]:
         """Record a deployment, or what has become of it."""
         return self._submit(partial(deployments.save, deployment=deployment))
 
     def rename(self, old: str, new: str) -> asyncio.Future[None]:
-        """Carry status, results, events and windows over to a new name, unless that has a past of its own."""
+        """Carry status, results, events, windows and memory over to a new name, unless that has a past of its own."""
         return self._submit(partial(rename, old=old, new=new))
 
     def forget(self, name: str) -> asyncio.Future[None]:
-        """Drop the status and windows of a removed check; its history stays for the retention time."""
+        """Drop status, windows and memory of a removed check; its history stays for the retention time."""
         return self._submit(partial(forget, name=name))
 
     def _submit(self, work: Work) -> asyncio.Future[None]:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
+from heartbeat.backing import Backing
 from heartbeat.channels import Channel, Rendered
 from heartbeat.check import Check, CheckBroken, CheckFailed
 from heartbeat.clock import Clock, Reading
@@ -21,6 +22,7 @@ from heartbeat.core.schedule import Interval
 from heartbeat.dispatch import Dispatch
 from heartbeat.lag import LagMeter
 from heartbeat.line import Line
+from heartbeat.memories import Memories
 from heartbeat.metrics.instruments import Instruments
 from heartbeat.outbox import Outbox
 from heartbeat.pool import Pool
@@ -207,7 +209,8 @@ async def bench(folder: Path, *, concurrency: int = 10, time: Time | None = None
         redact=str, observe=lambda *_: None,
     )  # fmt: skip
     await outbox.start()
-    workshop = Workshop(Pool(threads=4), lag, str)
+    pool, memories = Pool(threads=4), Memories(store)
+    workshop = Workshop(pool, lag, str, Backing(memory=memories.of, in_thread=pool.run))
     line = Line(clock, workshop, store, outbox, lambda receivers: (ONCALL,) if receivers else ())
     dispatch = Dispatch(line, state, instruments, concurrency)
     scheduler = Scheduler(dispatch.fire)
@@ -216,7 +219,7 @@ async def bench(folder: Path, *, concurrency: int = 10, time: Time | None = None
     line.deployed = surroundings.quiet.deployments.context
     line.look_at_parents = lambda live: surroundings.look_around(live, clock.now())
     ticker = Ticker(dispatch, scheduler, lag, lambda: looks.append(clock.now()), surroundings)
-    roster = Roster(line, state, scheduler)
+    roster = Roster(line, state, scheduler, memories)
     try:
         yield Bench(time, line, state, instruments, dispatch, scheduler, roster, ticker, inbox, surroundings, looks)
     finally:
