@@ -9,13 +9,15 @@ import re
 import shlex
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from heartbeat import Probe
+from heartbeat import Answer, Check, Probe
+from heartbeat.backing import Backing
 from heartbeat.cli import main
 from heartbeat.testing import http, tcp
 from heartbeat.testing.tcp import hang_up_after, serve_tcp
@@ -132,8 +134,18 @@ async def test_once_runs_the_first_example_against_its_target(folder: Path) -> N
 
 @pytest.mark.parametrize("code", column("| what the probe has | is |", 0))
 async def test_what_the_probe_has_it_has(code: str) -> None:
-    probe = Probe()
-    exec(f"{code} pass" if code.endswith(":") else code, {"probe": probe, "text": "x"})
+    @asynccontextmanager
+    async def lease(name: str, _: float) -> AsyncIterator[Any]:
+        yield {"user": name}
+
+    class Fine(Check):
+        def run(self, probe: Probe) -> None:
+            """Find nothing wrong."""
+
+    probe = Probe(backing=Backing(lease=lease))
+    names = {"probe": probe, "text": "x", "check": Fine(), "tidy": lambda _: None, "Answer": Answer}
+    exec(f"async def use():\n    {code}{' pass' * code.endswith(':')}", names)
+    await names["use"]()  # type: ignore[operator]  # made by the line above
     assert (probe.refused, probe.dropped) == ("", 0)
     await probe.aclose()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from asyncio.subprocess import Process
 from collections.abc import AsyncIterator, Mapping
@@ -13,13 +14,15 @@ from tempfile import TemporaryDirectory, gettempdir
 
 from heartbeat.demo.arrivals import Arrivals
 from heartbeat.demo.daemon import daemon
+from heartbeat.demo.job import work
 from heartbeat.demo.mail import Mail, mail_server
 from heartbeat.demo.narrator import Narrator
 from heartbeat.demo.serving import LOOPBACK, free_port, http_server, listen, port_of
-from heartbeat.demo.shop import PASSWORD, USER, Shop
+from heartbeat.demo.shop import PASSWORD, USER, Fault, Shop
 from heartbeat.demo.webhook import Post, receiver
 from heartbeat.testing.dns import NameServer, serve_names
 
+JOB_TOKEN = "6a1c6f0e-6f0b-4d3c-9a55-5b2b1f0a7c11"  # noqa: S105 - of the demo alone
 LONGEST_ROOM = 60
 """Bytes; a socket's path has at most 100, and the folder and the socket take 38."""
 SHOP_NAME = "shop.example"
@@ -74,8 +77,10 @@ def variables(sockets: Sockets, name_server: str, web_port: int, folder: Path) -
         "SHOP_TLS_PORT": str(port_of(sockets.shop_tls)),
         "SHOP_CA": f"{folder}/ca.pem",
         "SHOP_NAMESERVER": name_server,
+        "SHOP_ORDERS": f"sqlite:///{folder}/shop.db",
         "SHOP_USER": USER,
         "SHOP_PASSWORD": PASSWORD,
+        "JOB_TOKEN": JOB_TOKEN,
     }
 
 
@@ -85,7 +90,8 @@ async def stage(narrator: Narrator) -> AsyncIterator[Stage]:
     async with AsyncExitStack() as stack:
         folder = Path(stack.enter_context(TemporaryDirectory(prefix="heartbeat-demo-", dir=room())))
         sockets = Sockets(listen(8480), listen(8443), listen(8425), listen(8481))
-        shop = Shop()
+        shop = Shop(folder / "shop.db")
+        stack.callback(shop.orders.close)
         mails = Arrivals[Mail](lambda mail: narrator.say("mail", f"arrived:\n{mail}"))
         posts = Arrivals[Post](lambda post: narrator.say("webhook", f"arrived:\n{post}"))
         pem = certify(folder)
@@ -100,6 +106,8 @@ async def stage(narrator: Narrator) -> AsyncIterator[Stage]:
             daemon(example(), {**os.environ, **given, "NO_COLOR": "1"}, lambda line: narrator.say("daemon", line))
         )
         daemon_url = f"http://{given['HEARTBEAT_LISTEN']}"
+        job = asyncio.create_task(work(f"{daemon_url}/ping/{JOB_TOKEN}", lambda: shop.fault is Fault.JOB))
+        stack.callback(job.cancel)
         narrator.say("story", f"The daemon is starting (process {process.pid}); its metrics: {daemon_url}/metrics")
         yield Stage(narrator, shop, mails, posts, given["SHOP_URL"], daemon_url, process)
 

@@ -8,6 +8,7 @@ from collections.abc import Coroutine
 from dataclasses import dataclass
 from functools import partial
 from operator import eq
+from time import time
 from typing import Any
 
 import httpx
@@ -19,9 +20,11 @@ from heartbeat.demo.shop import Fault
 from heartbeat.demo.stage import Stage, example, stage
 from heartbeat.demo.webhook import Post
 
-CHECK = "shop-products"
-"""The check of the example that sees the shop's products."""
-WHOLE_STORY_SECONDS = 75.0
+PRODUCTS, ORDER, JOB = "shop-products", "shop-order", "nightly-report"
+"""The checks of the example that see the shop's products, order something, and wait for its job."""
+WHOLE_STORY_SECONDS = 110.0
+UNDER_WAY_SECONDS = 5.0
+"""How old an order of a round trip may be that is still under way."""
 PATIENCE_SECONDS = 25.0
 """How long each step of the story may take to arrive."""
 COUNTER = "heartbeat_check_runs_total"
@@ -30,16 +33,24 @@ SHOWN = ("heartbeat_check_up", "heartbeat_check_severity", "heartbeat_check_fail
 
 @dataclass(frozen=True, slots=True)
 class Chapter:
-    """One thing that goes wrong, and what the story says of it."""
+    """One thing that goes wrong, the check that sees it, and what the story says of it."""
 
     fault: Fault
+    check: str
     says: str
 
 
 CHAPTERS = (
-    Chapter(Fault.ERROR, "The shop loses its database: /api/products answers 500 (and /health still says ok)."),
-    Chapter(Fault.WRONG, "The shelf is empty: the status is 200 and all looks well, but there is nothing to buy."),
-    Chapter(Fault.SLOW, "The shop gets slow: the right answer, after more than a second. A limit warns above 800 ms."),
+    Chapter(Fault.ERROR, PRODUCTS, "The shop loses its database: /api/products answers 500 (and /health says ok)."),
+    Chapter(Fault.WRONG, PRODUCTS, "The shelf is empty: the status is 200 and all looks well, but nothing is there."),
+    Chapter(Fault.SLOW, PRODUCTS, "The shop gets slow: the right answer, after a second. A limit warns above 800 ms."),
+    Chapter(
+        Fault.HALF,
+        ORDER,
+        "Orders are taken, yet the shop answers 500. The round trip logs in, orders, and fails at this second step; "
+        "what it made must be gone all the same.",
+    ),
+    Chapter(Fault.JOB, JOB, "The shop's nightly job sleeps: nobody reports. (In the demo, nights are 3 seconds long.)"),
 )
 
 
@@ -86,7 +97,7 @@ async def opening(here: Stage) -> None:
     again = partial(eq, "/api/products")
     await served.first("second request for the products", again, after=len(served.all), within=PATIENCE_SECONDS)
     here.narrator.say("story", "The daemon logs in at the shop and reads its products, again and again. All is well:")
-    await show_metrics(here)
+    await show_metrics(here, PRODUCTS)
 
 
 async def enact(here: Stage, chapter: Chapter) -> None:
@@ -94,31 +105,41 @@ async def enact(here: Stage, chapter: Chapter) -> None:
     mails, posts = len(here.mails.all), len(here.posts.all)
     here.narrator.say("story", f"{chapter.says} The alert is due within seconds.")
     here.shop.fault = chapter.fault
-    await arrive(here, "raised", mails, posts)
+    await arrive(here, "raised", chapter.check, mails, posts)
     here.narrator.say("story", "Somebody was told, by mail and by webhook. The metrics say the same:")
-    await show_metrics(here)
-    here.narrator.say("story", "The shop is repaired. Two good round trips in a row end the incident.")
+    await show_metrics(here, chapter.check)
+    here.narrator.say("story", "The shop is repaired. Good round trips end the incident.")
     here.shop.fault = Fault.NONE
-    await arrive(here, "resolved", mails, posts)
-    await show_metrics(here)
+    await arrive(here, "resolved", chapter.check, mails, posts)
+    await show_metrics(here, chapter.check)
+    if chapter.check == ORDER:
+        show_orders(here)
 
 
-async def arrive(here: Stage, kind: str, mails: int, posts: int) -> None:
-    """Wait until an event about the products has come both ways."""
+def show_orders(here: Stage) -> None:
+    """Say that no order is left of those that were made while the shop was broken. Raises ``NeverArrived``."""
+    left = [order for order in here.shop.orders.all() if order["created_at"] < time() - UNDER_WAY_SECONDS]
+    if left:
+        raise NeverArrived(f"{len(left)} orders of the round trip were never taken back")
+    here.narrator.say("story", "Of all orders that the round trip has made, none is left in the shop.")
+
+
+async def arrive(here: Stage, kind: str, check: str, mails: int, posts: int) -> None:
+    """Wait until an event about a check has come both ways."""
 
     def fits(arrived: Mail | Post) -> bool:
-        return arrived.tells(kind, CHECK)
+        return arrived.tells(kind, check)
 
     await here.mails.first(f"mail that says {kind}", fits, after=mails, within=PATIENCE_SECONDS)
     await here.posts.first(f"signed webhook that says {kind}", fits, after=posts, within=PATIENCE_SECONDS)
 
 
-async def show_metrics(here: Stage) -> None:
-    """Fetch the daemon's metrics and show those that belong to the story."""
+async def show_metrics(here: Stage, check: str) -> None:
+    """Fetch the daemon's metrics and show those of a check."""
     address = f"{here.daemon_url}/metrics"
     async with httpx.AsyncClient(trust_env=False) as client:
         page = (await client.get(address)).text
-    lines = [line for line in page.splitlines() if line.startswith(SHOWN) and f'"{CHECK}"' in line]
+    lines = [line for line in page.splitlines() if line.startswith(SHOWN) and f'"{check}"' in line]
     lines = [line for line in lines if not (line.startswith(COUNTER) and line.endswith(" 0"))]
     here.narrator.say("metrics", "\n".join([address, *lines]))
 

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 import httpx
 import pytest
 
-from heartbeat.demo import shop
+from heartbeat.demo import orders, shop
 from heartbeat.demo.shop import PASSWORD, USER, Fault, Shop
 
 
@@ -68,3 +68,61 @@ async def test_it_can_be_broken_and_repaired_from_outside(client: httpx.AsyncCli
     assert the_shop.fault is Fault.WRONG
     await client.post("/-/repair")
     assert (await client.get("/api/products")).json()["products"]
+
+
+async def logged_in(client: httpx.AsyncClient) -> dict[str, str]:
+    answer = await client.post("/api/login", json={"user": USER, "password": PASSWORD})
+    return {"Authorization": f"Bearer {answer.json()['token']}"}
+
+
+async def test_an_order_can_be_made_read_and_taken_back(
+    client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(orders, "SHOWN_AFTER", 0.0)
+    headers = await logged_in(client)
+    made = await client.post("/api/orders", json={"reference": "mine"}, headers=headers)
+    assert (made.status_code, made.json()["reference"]) == (201, "mine")
+    where = f"/api/orders/{made.json()['id']}"
+    assert (await client.get(where, headers=headers)).json() == made.json()
+    assert (await client.get("/api/orders", headers=headers)).json() == {"orders": [made.json()]}
+    assert (await client.delete(where, headers=headers)).status_code == 204
+    assert (await client.delete(where, headers=headers)).status_code == 404
+    assert (await client.get(where, headers=headers)).status_code == 404
+
+
+async def test_a_new_order_is_not_shown_at_once(client: httpx.AsyncClient) -> None:
+    headers = await logged_in(client)
+    made = await client.post("/api/orders", json={"reference": "mine"}, headers=headers)
+    assert (await client.get(f"/api/orders/{made.json()['id']}", headers=headers)).status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("method", "path"), [("GET", ""), ("POST", ""), ("DELETE", ""), ("GET", "/1"), ("DELETE", "/1")]
+)
+async def test_orders_are_for_those_who_logged_in(client: httpx.AsyncClient, method: str, path: str) -> None:
+    assert (await client.request(method, f"/api/orders{path}", json={"reference": "x"})).status_code == 401
+    wrong = {"Authorization": "Bearer made-up"}
+    assert (
+        await client.request(method, f"/api/orders{path}", json={"reference": "x"}, headers=wrong)
+    ).status_code == 401
+
+
+async def test_each_part_of_an_order_can_be_broken(
+    client: httpx.AsyncClient, the_shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(orders, "SHOWN_AFTER", 0.0)
+    headers = await logged_in(client)
+    made = (await client.post("/api/orders", json={"reference": "mine"}, headers=headers)).json()
+    assert (await client.post("/api/orders", content=b"[]", headers=headers)).status_code == 400
+    the_shop.fault = Fault.HALF
+    assert (await client.post("/api/orders", json={"reference": "x"}, headers=headers)).status_code == 500
+    assert [order["reference"] for order in the_shop.orders.all()] == ["mine", "x"]
+    assert (await client.delete("/api/orders?reference=x", headers=headers)).json() == {"taken_back": 1}
+    assert [order["reference"] for order in the_shop.orders.all()] == ["mine"]
+    the_shop.fault = Fault.LOST
+    assert (await client.get(f"/api/orders/{made['id']}", headers=headers)).status_code == 404
+    the_shop.fault = Fault.KEPT
+    assert (await client.delete(f"/api/orders/{made['id']}", headers=headers)).status_code == 500
+    assert (await client.delete("/api/orders?reference=mine", headers=headers)).status_code == 500
+    the_shop.fault = Fault.LOGIN
+    assert (await client.post("/api/login", json={"user": USER, "password": PASSWORD})).status_code == 401

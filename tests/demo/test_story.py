@@ -15,7 +15,7 @@ from heartbeat.demo.mail import Mail
 from heartbeat.demo.narrator import Narrator
 from heartbeat.demo.shop import Fault, Shop
 from heartbeat.demo.stage import Stage
-from heartbeat.demo.story import CHAPTERS, CHECK, enact, first_of, interrupt, opening, watch
+from heartbeat.demo.story import CHAPTERS, PRODUCTS, enact, first_of, interrupt, opening, watch
 from heartbeat.demo.webhook import Post
 
 
@@ -35,7 +35,7 @@ def here(page: io.StringIO, monkeypatch: pytest.MonkeyPatch) -> Stage:
 
 def mail(kind: str) -> Mail:
     message = EmailMessage()
-    message["X-Heartbeat-Kind"], message["X-Heartbeat-Check"] = kind, CHECK
+    message["X-Heartbeat-Kind"], message["X-Heartbeat-Check"] = kind, PRODUCTS
     return Mail("a@example.com", ("b@example.com",), bytes(message))
 
 
@@ -55,7 +55,7 @@ async def test_a_webhook_that_is_not_signed_right_does_not_count(here: Stage) ->
     task = asyncio.create_task(enact(here, CHAPTERS[0]))
     await asyncio.sleep(0)
     here.mails.add(mail("raised"))
-    here.posts.add(Post({}, b'{"data": {"kind": "raised", "check": "%s"}}' % CHECK.encode(), verified=False))
+    here.posts.add(Post({}, b'{"data": {"kind": "raised", "check": "%s"}}' % PRODUCTS.encode(), verified=False))
     with pytest.raises(NeverArrived, match="no signed webhook that says raised"):
         await task
 
