@@ -15,6 +15,7 @@ RUN python3 -m venv /build \
 COPY pyproject.toml README.md LICENSE config.example.yaml ./
 COPY heartbeat heartbeat
 COPY checks checks
+COPY examples examples
 RUN /build/bin/pip wheel --quiet --no-deps --no-build-isolation --wheel-dir /dist . \
  && /build/bin/pip --python /opt/heartbeat/bin/python install --quiet --no-deps --no-index /dist/*.whl
 
@@ -26,6 +27,7 @@ RUN mkdir -p /etc/heartbeat/checks.d /var/lib/heartbeat \
  && chmod 0770 /var/lib/heartbeat
 COPY --from=build /opt/heartbeat /opt/heartbeat
 COPY config.example.yaml /etc/heartbeat/config.example.yaml
+COPY examples /etc/heartbeat/examples
 # Compiled when built; at run time nothing is written beside the code, so the root may be read-only.
 # A configuration takes the last four as ${HEARTBEAT_LISTEN} and so on; the health check asks at that port.
 ENV PATH=/opt/heartbeat/bin:$PATH \

@@ -58,7 +58,7 @@ LOCK = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generat
 lock: $(READY)  ## write the lock files anew from pyproject.toml
 	@[ -x $(BIN)/uv ] || { echo "Installing uv, which only this target needs"; $(PIP) install uv; }
 	$(LOCK) --extra all --group dev pyproject.toml -o requirements/dev.txt
-	$(LOCK) --extra dns --constraints requirements/dev.txt pyproject.toml -o requirements/run.txt
+	$(LOCK) --extra dns --extra sql --constraints requirements/dev.txt pyproject.toml -o requirements/run.txt
 	$(LOCK) --group build --constraints requirements/dev.txt -o requirements/build.txt
 	$(LOCK) --group bench -o requirements/bench.txt
 

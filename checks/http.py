@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from base64 import b64encode
 from collections.abc import Mapping
-from functools import cached_property
+from functools import cached_property, partial
 from ipaddress import IPv4Address
 from json import dumps
 from re import fullmatch
@@ -14,12 +14,28 @@ from urllib.parse import urlencode, urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-from heartbeat import Check, CheckFailed, Probe
-from heartbeat.http import BODY_LIMIT, TLS, USER_AGENT, Expect, Request, Trace, ascii_url, fetch, note_evidence, target
+from heartbeat import Answer, Check, CheckFailed, Probe
+from heartbeat.http import (
+    BODY_LIMIT,
+    TLS,
+    USER_AGENT,
+    Cookies,
+    Expect,
+    Request,
+    Response,
+    Trace,
+    ascii_url,
+    cookies_of,
+    decode,
+    fetch,
+    note_evidence,
+    target,
+)
 from heartbeat.http.stream import patience
 
 MODEL = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 LONGEST = 65536
+SHORT = 8  # characters of a cookie's value: what is shorter is a word like "true", and no secret
 NAME = r"^[A-Za-z0-9!#$%&'*+.^_`|~-]+$"  # RFC 9110 section 5.6.2
 
 
@@ -154,15 +170,21 @@ class Http(Check):
 
     async def run(self, probe: Probe) -> None:
         """Send the request and hold the answer against what is expected."""
-        trace = Trace()
+        trace, cookies = Trace(), cookies_of(probe.session)
         try:
-            response = await fetch(self.request, timeout=patience(probe.remaining), trace=trace)
+            response = await fetch(
+                self.request, timeout=patience(probe.remaining), trace=trace, marks=probe.marks, cookies=cookies
+            )
+            if probe.asked:
+                probe.answer(partial(_answer, response, trace))
             self.expect.hold(response)
         except CheckFailed:
             note_evidence(probe, trace)
             raise
         finally:
             _record(probe, trace)
+            if cookies is not None and trace.set_cookies:
+                _conceal(probe, cookies)
 
     @cached_property
     def request(self) -> Request:
@@ -203,6 +225,21 @@ class Http(Check):
         if self.body is not None:
             return self.body.encode(), "text/plain; charset=utf-8"
         return None, ""
+
+
+def _answer(response: Response, trace: Trace) -> Answer:
+    """Return the answer for who takes values from it: with the cookies of those that redirected here."""
+    own = tuple(value for name, value in response.headers if name.lower() == "set-cookie")
+    before = trace.set_cookies[: len(trace.set_cookies) - len(own)]
+    headers = (*(("Set-Cookie", value) for value in before), *response.headers)
+    return Answer(text=decode(response.body, response.header("content-type")), headers=headers)
+
+
+def _conceal(probe: Probe, cookies: Cookies) -> None:
+    """Keep cookies out of what is told of the run: error pages like to show them."""
+    for value in cookies.values():
+        if len(value) >= SHORT:
+            probe.conceal("cookie", value)
 
 
 def _record(probe: Probe, trace: Trace) -> None:

@@ -5,13 +5,18 @@ from heartbeat.check import (
     Check,
     CheckBroken,
     CheckFailed,
+    Duration,
     Expected,
     Kept,
     Reply,
     Report,
     Reported,
+    Size,
 )
+from heartbeat.core.times import lasting, readable
+from heartbeat.modules import configured_module
 from heartbeat.probe import Probe
+from heartbeat.records import measurement_name
 from heartbeat.references import Reference, late
 from heartbeat.steps import Part, configured_path
 
@@ -20,6 +25,7 @@ __all__ = [
     "Check",
     "CheckBroken",
     "CheckFailed",
+    "Duration",
     "Expected",
     "Kept",
     "Part",
@@ -28,7 +34,12 @@ __all__ = [
     "Reply",
     "Report",
     "Reported",
+    "Size",
+    "configured_module",
     "configured_path",
+    "lasting",
     "late",
+    "measurement_name",
+    "readable",
 ]
 __version__ = "0.1.0"

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from heartbeat.accounts import Accounts
 from heartbeat.backing import Backing
 from heartbeat.channels.attempt import Transport, send
 from heartbeat.clock import Clock
@@ -39,12 +40,14 @@ class Assembly:
     dispatch: Dispatch
     surroundings: Surroundings
     memories: Memories
+    accounts: Accounts
 
     def adopt(self, config: Config) -> None:
         """Take over the settings of a configuration."""
         self.line.location, self.line.buckets = config.location, config.duration_buckets
         self.dispatch.concurrency = config.concurrency
         self.quiet.adopt(config.maintenance)
+        self.accounts.adopt(config.accounts)
         self.surroundings.adopt(config.checks, config.storm)
 
 
@@ -85,8 +88,8 @@ def assemble(setting: Setting, transport: Transport = send) -> Assembly:
         pace=setting.pace,
         transport=transport,
     )
-    pool, memories = Pool(), Memories(store)
-    backing = Backing(memory=memories.of, in_thread=pool.run)
+    pool, memories, accounts = Pool(), Memories(store), Accounts(clock.now)
+    backing = Backing(memories.of, pool.run, accounts.lease, marks=lambda: config().mark_traffic)
     workshop = Workshop(pool, setting.lag, redact, backing)
     line = Line(clock, workshop, store, outbox, lambda names: config().ways_out(names), state.unwell)
     dispatch = Dispatch(line, state, setting.instruments, config().concurrency)
@@ -94,4 +97,4 @@ def assemble(setting: Setting, transport: Transport = send) -> Assembly:
     line.against, line.held_back = surroundings.against, surroundings.held_back
     line.deployed = quiet.deployments.context
     line.look_at_parents = lambda live: surroundings.look_around(live, clock.now())
-    return Assembly(state, quiet, outbox, line, dispatch, surroundings, memories)
+    return Assembly(state, quiet, outbox, line, dispatch, surroundings, memories, accounts)

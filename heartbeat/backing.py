@@ -20,7 +20,14 @@ class Account(Protocol):
     """A test account that this run has to itself."""
 
     def __getitem__(self, field: str) -> str:
-        """Return ``user``, ``password``, ``token`` or ``totp`` (a fresh code). Raises ``CheckBroken`` for others."""
+        """Return ``user``, ``password``, ``token`` or ``totp`` (a fresh code). Raises ``CheckBroken`` for others.
+
+        A code is given once; where the next one is wanted before its time has come, wait for it with ``fresh``.
+        """
+        ...
+
+    async def fresh(self) -> None:
+        """Wait until ``totp`` is a code that nobody had. Raises ``CheckBroken`` where the run ends before that."""
         ...
 
     async def refuse(self) -> bool:
@@ -32,11 +39,15 @@ class Account(Protocol):
 
 
 class Memory(UserDict[str, Any]):
-    """What a check remembers: a mapping of whatever JSON can say. It is written after the run, or by ``save``."""
+    """What a check remembers: a mapping of whatever JSON can say. It is written after the run, or by ``save``.
+
+    What is ``passing`` is remembered as long as the process lives, and never written.
+    """
 
     def __init__(self, text: str = "", write: Callable[[str], Awaitable[None]] | None = None) -> None:
         super().__init__(json.loads(text) if text else {})
         self._written = text or "{}"
+        self.passing: dict[str, Any] = {}
         self.write = write
 
     async def save(self) -> None:

@@ -15,11 +15,28 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Mapping, MutableMapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, BeforeValidator, ConfigDict, WithJsonSchema
 
 from heartbeat.core.model import BROKEN_REASONS, TARGET_REASONS, Reason
+from heartbeat.core.units import DURATION_PATTERN, parse_duration, parse_size
+
+Duration = Annotated[
+    float,
+    BeforeValidator(parse_duration),
+    WithJsonSchema(
+        {"type": "string", "pattern": DURATION_PATTERN, "examples": ["300ms", "30s", "5m"]}, mode="validation"
+    ),
+]
+"""An option in seconds; written with a unit."""
+
+Size = Annotated[
+    int,
+    BeforeValidator(parse_size),
+    WithJsonSchema({"type": ["string", "integer"], "examples": ["64KiB", "256MiB"]}, mode="validation"),
+]
+"""An option in bytes; written with or without a unit."""
 
 
 class CheckFailed(Exception):  # noqa: N818 - the word of the domain; "Error" would say that the check is at fault
@@ -69,6 +86,9 @@ class Check(BaseModel):
     fills: ClassVar[frozenset[str]] = frozenset()
     """What references begin with that this type fills in by itself while it runs (``steps``); see ``references``."""
 
+    literal: ClassVar[frozenset[str]] = frozenset()
+    """Options in which no references may stand: what a target chose must not become part of them, as of a query."""
+
     @abstractmethod
     def run(self, probe: Any) -> Any:
         """Do one round trip. Raises ``CheckFailed`` where the target is bad, ``CheckBroken`` where the check is."""
@@ -92,8 +112,26 @@ class Answer:
 
 Kept = MutableMapping[str, Any]
 """What a check remembers from run to run, over restarts: whatever JSON can say."""
-Expected = Callable[[float], float]
-"""Returns when the next report is expected after a time, by the check's ``every`` or ``cron``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """When reports are expected, by the check's ``every`` or ``cron``: call it with a time for the next one after that.
+
+    Attributes:
+        following: returns the next time after a time, of those that are not before another.
+        listening: since when reports have been able to reach us without a break.
+        fixed: whether the times are those of a clock; else each follows from the report before it, which may have been
+            late, so that the next one may come before its time.
+    """
+
+    following: Callable[[float, float], float]
+    listening: float = 0.0
+    fixed: bool = False
+
+    def __call__(self, after: float, not_before: float = 0.0) -> float:
+        """Return when the next report is expected after a time; of those that are not before another, where given."""
+        return self.following(after, not_before)
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,9 +183,12 @@ class Reported(Check):
     def due(self, kept: Kept, expected: Expected, now: float) -> float:
         """Return when to run although nothing was reported; it may note in what is kept what it waits for.
 
+        It is asked at the start, after each report and each run, and once more when the time has come: where it returns
+        a time that is not after ``now`` the check runs, and finds in ``probe.state`` what was noted here.
+
         Args:
             kept: what the check remembers; empty for one that is new.
-            expected: says when the next report is expected after a time.
+            expected: says when the next report is expected after a time, and since when reports can reach us.
             now: seconds since the epoch, as all times here.
         """
         raise NotImplementedError

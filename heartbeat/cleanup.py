@@ -22,7 +22,7 @@ async def clean_up(probe: Probe) -> None:
 
 async def _clean(probe: Probe, clean: Cleanup, seconds: float) -> None:
     own = Probe(check=probe.check, run=probe.run, timeout=seconds, backing=probe.backing, span=f"{probe.span}/cleanup")
-    own.session = probe.session
+    own.whole, own.session, own.concealed = probe, probe.session, probe.concealed
     try:
         async with asyncio.timeout(seconds):
             await clean(own)
@@ -35,6 +35,7 @@ async def _clean(probe: Probe, clean: Cleanup, seconds: float) -> None:
         await own.aclose()
         probe.measurements.update(own.measurements)
         probe.evidence.update(own.evidence)
+        probe.caution = probe.caution or own.caution
 
 
 def _at(probe: Probe) -> str:

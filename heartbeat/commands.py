@@ -58,6 +58,8 @@ class Commands:
         live = self._find(name)
         if order := self.orders.quiet.disabled(name):
             raise Refused(f"{name} is {order.say()}; switch it on first: heartbeat enable {name}")
+        if switched := self.orders.quiet.switched.get(name):
+            raise Refused(f"{name} is {switched.say()}; only that can switch it on")
         try:
             if self.quarantine.lift(name):
                 self.roster.change(live, self.config().checks[name])

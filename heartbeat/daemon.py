@@ -33,13 +33,15 @@ from heartbeat.orders import Orders
 from heartbeat.quarantine import Quarantine
 from heartbeat.reassert import reasserting
 from heartbeat.reload import Reloader
+from heartbeat.reports import Reports
 from heartbeat.roster import Changes, Roster
 from heartbeat.saving import Saving
 from heartbeat.scheduler import Scheduler
 from heartbeat.store import Store
+from heartbeat.switches import Switches
 from heartbeat.ticker import Ticker
 from heartbeat.upkeep import Upkeep
-from heartbeat.vitals import Vitals, self_checks
+from heartbeat.vitals import ACCOUNTS, KNOWN, Vitals, self_checks
 from heartbeat.watchdog import Watchdog, end_forks, guard_exit
 from heartbeat.web.app import View, create_app
 from heartbeat.web.serve import open_port, serving
@@ -101,15 +103,20 @@ class Daemon:
         self._assemble()
         await self.upkeep.recall(config.checks)
         await self.deploying.recall()
+        self.switches.recall(past.memories)
+        await self.switches.prepare(config)
         await self.roster.take_over(self._all_checks(config).values(), past, config.self_notify)
+        await self.parts.accounts.recall(self.parts.memories.of(ACCOUNTS).get(KNOWN, {}))
         self.saving.start()
         self.surroundings.storms.recall(self.clock.now())
         await self.upkeep.enforce()
+        await self.switches.enforce()
         await self.drills.recall()
         await self.outbox.start(past.pending)
         await stack.enter_async_context(reasserting(self))
         commands = self._commands()
         address = await stack.enter_async_context(serving(create_app(self._view(commands)), listener))
+        self.dispatch.listening = self.clock.now()
         await stack.enter_async_context(serving_controls(commands, config.control))
         settle()
         self.scheduler.start()
@@ -125,14 +132,19 @@ class Daemon:
         self.parts = parts = assemble(setting)
         self.state, self.line, self.outbox, self.dispatch = parts.state, parts.line, parts.outbox, parts.dispatch
         self.quiet, self.surroundings = parts.quiet, parts.surroundings
-        self.scheduler = Scheduler(self.dispatch.fire)
+        self.reports = Reports(self.dispatch, parts.memories.of)
+        self.scheduler = Scheduler(self.reports.fire)
+        self.reports.plan_with(self.scheduler)
         self.scheduler.is_off = self.quiet.is_disabled
         self.upkeep = Upkeep(self.dispatch, self.scheduler, self.quiet)
+        self.switches = Switches(self.dispatch, self.scheduler, self.quiet)
         self.deploying = Deploying(self.dispatch, self.quiet, self.redact)
         self.roster = Roster(self.line, self.state, self.scheduler, parts.memories)
         self.reloader = Reloader(self.paths, config, self.dispatch, self._apply)
         self.ticker = Ticker(self.dispatch, self.scheduler, self.lag, self._tick, self.surroundings)
         self.old_objects, self.saving = OldObjects(), Saving(self.dispatch)
+        parts.accounts.around.reread = self.reloader.reread
+        parts.accounts.around.changed = partial(self.dispatch.look_at, ACCOUNTS)
         self.drills = Drills(self.dispatch)
         self.drills.adopt(config.drills)
         self.deadman = DeadMan(partial(find_reasons, self.dispatch, self.scheduler), self.clock.now)
@@ -140,12 +152,16 @@ class Daemon:
         self.instruments.backlogs, self.instruments.store_failures = self._backlogs, self.store.failures
         self.instruments.calls = self.deadman.calls
         self.instruments.deployments = self.quiet.deployments.latest
+        self.instruments.accounts = parts.accounts.uses
         self.instruments.overdue = lambda: len(find_overdue(self.dispatch, self.scheduler))
         self._adopt(config)
 
     def _vitals(self) -> Vitals:
         problem, storms = (lambda: self.reloader.problem), self.surroundings.storms
-        return Vitals(self.state, self.store, self.outbox, self.dispatch, self.clock.now, problem, storms)
+        return Vitals(
+            self.state, self.store, self.outbox, self.dispatch, self.clock.now, problem, storms, self.parts.accounts,
+            lambda: self.switches.warning(self.clock.now()),
+        )  # fmt: skip
 
     def _take_signals(self, loop: asyncio.AbstractEventLoop) -> None:
         for stop in (signal.SIGTERM, signal.SIGINT):
@@ -160,6 +176,7 @@ class Daemon:
         self.scheduler.stop()
         self.ticker.stop()
         self.deadman.stop()
+        self.switches.stop()
         await self.dispatch.drain(self.config.grace)
         await self.saving.finish(ends - monotonic())
         await self.outbox.drain(max(0.0, ends - monotonic()))
@@ -169,7 +186,8 @@ class Daemon:
     # --- checks come and go --------------------------------------------------------------------------------------
 
     def _all_checks(self, config: Config) -> dict[str, CheckConfig]:
-        own = (replace(check, notify=Routes(config.self_notify)) for check in self.own_checks)
+        wanted = (check for check in self.own_checks if check.name != ACCOUNTS or config.accounts)
+        own = (replace(check, notify=Routes(config.self_notify)) for check in wanted)
         ours = {check.name: check for check in (*own, *self.drills.checks())}
         return {**ours, **config.checks, **self.quarantine.stand_ins(config.checks)}
 
@@ -177,6 +195,7 @@ class Daemon:
         """Take over the settings of a configuration; all of it takes effect at once."""
         self.config = config
         self.parts.adopt(config)
+        self.reports.adopt(config.checks)
         self.store.history = config.history
         self.deadman.adopt(config.watchdog)
         self.quarantine.checks = config.checks
@@ -192,6 +211,7 @@ class Daemon:
             if getattr(config, setting) != getattr(self.config, setting):
                 log.warning("this change takes effect at the next start only", setting=setting)
         self.drills.adopt(config.drills)
+        await self.switches.prepare(config)
         checks = self._all_checks(config)
         await asyncio.sleep(0)  # each of these takes some milliseconds for ten thousand checks
         changes = self.roster.compare(checks)
@@ -201,12 +221,14 @@ class Daemon:
         self.upkeep.follow(config.checks)
         self.outbox.reload(config.channels, config.ways_out((FALLBACK,)))
         await self.roster.enlist(changes)
+        await self.switches.enforce()
         return changes
 
     def _tick(self) -> None:
         self.deadman.tick()
         self.drills.tick()
         self.upkeep.tick()
+        self.switches.tick()
         self.deploying.tick()
         self.saving.tick()
         self.old_objects.tick()
@@ -244,6 +266,7 @@ class Daemon:
             next_run=self.scheduler.next_run,
             ask=self.store.ask,
             mark=commands.mark_for,
+            reports=self.reports,
         )
 
     def _why_unhealthy(self) -> str:

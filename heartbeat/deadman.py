@@ -80,7 +80,8 @@ def overdue(checks: Iterable[Live], planned: Mapping[str, float], now: float) ->
     for live in checks:
         interval, last = live.config.policy.interval, live.last_run
         ran = interval is not None and last is not None and now - last <= interval
-        if not ran and is_overdue(live, planned.get(live.config.name, now), now):
+        since = None if ran else planned.get(live.config.name)  # None: it is off, or reported to, and has no slots
+        if since is not None and is_overdue(live, since, now):
             found.append(live.config.name)
     return tuple(found)
 

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 import structlog
 
+from heartbeat.check import Reported
 from heartbeat.clock import PAUSE
 from heartbeat.core.advance import needs_recheck
 from heartbeat.core.model import Reason, Verdict
@@ -47,6 +48,8 @@ class Dispatch:
         self.overloaded_at: float | None = None
         self.awake_since = 0.0
         """When we last went on after a standstill; that slots before it are late is not our fault."""
+        self.listening = line.clock.now()
+        """Since when all that others report has reached us, and is dated by one clock."""
         self.looked: dict[str, float] = {}
         """When each check was last run because another asked for it, on the steady clock."""
 
@@ -80,6 +83,8 @@ class Dispatch:
         live, steady = self.state.checks.get(name), self.line.clock.steady()
         if live is None or name in self.line.running or self.line.closing.is_set():
             return
+        if isinstance(live.config.check, Reported):  # it knows what it was told, and no more
+            return
         if len(self.line.running) >= max(1, self.concurrency // 2):
             return
         if steady >= self.looked.get(name, -inf) + LOOKS_APART:
@@ -101,15 +106,24 @@ class Dispatch:
 
     def spawn(self, work: Coroutine[Any, Any, object], name: str) -> None:
         """Let something happen beside everything else; what it raises is a mistake of ours, and logged as one."""
-        _ = self._hold(work, name)
+        _ = self.hold(work, name)
+
+    def hold(self, work: Coroutine[Any, Any, T], name: str) -> asyncio.Task[T]:
+        """Do the same for who waits for it; it goes on where they do so no more."""
+        task = asyncio.get_running_loop().create_task(work, name=f"line {name}")
+        self.tasks.add(task)
+        task.add_done_callback(self._end)
+        return task
 
     def wake(self) -> None:
         """Go on after the machine slept, or the process was stopped: what is late now is late for that."""
         self.late, self.awake_since = 0.0, self.line.clock.now()
+        self.listening = self.awake_since
 
     def shift(self, seconds: float) -> None:
         """Move all times that are held, after a step of the wall clock."""
         self.awake_since += seconds
+        self.listening = self.line.clock.now()
         if self.overloaded_at is not None:
             self.overloaded_at += seconds
 
@@ -128,13 +142,7 @@ class Dispatch:
     def _start(self, live: Live, slot: float, attempt: int = 0) -> asyncio.Task[Verdict]:
         name = live.config.name
         self.line.running.add(name)  # at once: at this very moment others may be due, or ask for the same
-        return self._hold(run_slot(self.line, live, slot, attempt), name)
-
-    def _hold(self, work: Coroutine[Any, Any, T], name: str) -> asyncio.Task[T]:
-        task = asyncio.get_running_loop().create_task(work, name=f"line {name}")
-        self.tasks.add(task)
-        task.add_done_callback(self._end)
-        return task
+        return self.hold(run_slot(self.line, live, slot, attempt), name)
 
     def _skip_to_latest(self, live: Live, slot: float, now: float) -> float:
         schedule = live.config.schedule

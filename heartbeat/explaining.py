@@ -11,6 +11,7 @@ from typing import Any
 
 from sqlalchemy import Connection
 
+from heartbeat.answers import find_recalled
 from heartbeat.config.model import CheckConfig, Config
 from heartbeat.core import explanation as say
 from heartbeat.core.model import Delivery, Event, Verdict
@@ -31,6 +32,9 @@ RUNS = 10
 EVENTS = 20
 SILENT = 3.0
 """After how many intervals without a run an explanation says that none came."""
+
+OFF = ("switched off ", "disabled by ")
+"""How sentences begin that say why a check does not run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +119,7 @@ def _surround(connection: Connection, config: Config, orders: list[Order]) -> Su
         if last := past.last.get(name):
             live.restore(last.run, last.result, last.verdict)
     hush.adopt(config.maintenance)
+    hush.switched = find_recalled(past.memories, config.checks.values())
     for order in orders:
         hush.put(order)
     for one in deployments.load(connection, KNOWN):
@@ -165,6 +170,8 @@ def _silence(found: Explanation) -> Iterator[str]:
     """Say so where no run came for long: the daemon may be down, and all of this may be old."""
     if not found.runs:
         yield "no run of it is in the store: it has not run yet, or the runs were let go of"
+        return
+    if any(line.startswith(OFF) for line in found.against):  # then no run is to be expected
         return
     latest = found.runs[-1].verdict.at
     interval = found.config.policy.interval if found.config else None

@@ -14,6 +14,7 @@ from typing import Any
 
 import structlog
 
+from heartbeat.check import Reported
 from heartbeat.clock import Clock
 from heartbeat.config.model import CheckConfig
 from heartbeat.core.advance import Other, Removal, Taken, advance, is_steady, needs_recheck
@@ -35,6 +36,7 @@ from heartbeat.core.model import (
 )
 from heartbeat.core.passing import Tick, pass_time
 from heartbeat.core.status import Status
+from heartbeat.core.trace import trace_id
 from heartbeat.crash import crash_point
 from heartbeat.log import RUN, is_verbose
 from heartbeat.outbox import Outbox
@@ -107,7 +109,7 @@ async def run_slot(line: Line, live: Live, slot: float, attempt: int = 0) -> Ver
     if verdict.severity is Severity.FAIL or verdict.reason is Reason.NETWORK:
         line.look_at_parents(live)
     await tell(line, entry)
-    if not outdated and needs_recheck(status, verdict, config.policy):
+    if not outdated and needs_recheck(status, verdict, config.policy) and not isinstance(config.check, Reported):
         await line.pause(line, config.policy.recheck or 0.0)
         if may_recheck(line, live, config, run):
             return await run_slot(line, live, slot, attempt + 1)
@@ -196,6 +198,7 @@ def address(line: Line, live: Live, status: Status, entry: Entry, events: tuple[
     """Return the entry with what is told, and to whom, or why to nobody; and the status that knows it."""
     config, against = live.config, line.against(live, events[0].at)
     context = describe(config, line.location, line.unwell())
+    context |= traced(entry.run, entry.result)
     if status.fail and (held := line.held_back(config.name)):
         context |= {"holds_back": list(held[:HELD_AT_MOST]), "holds_back_more": len(held[HELD_AT_MOST:])}
     told = tuple(
@@ -249,6 +252,11 @@ def describe(config: CheckConfig, location: str, unwell: tuple[str, ...] = ()) -
         "location": location,
         "also_failing": [name for name in unwell if name != config.name],
     }
+
+
+def traced(run: Run | None, result: Result | None) -> dict[str, str]:
+    """Return what messages say so that a run can be found in the traces of its target, if its requests told of it."""
+    return {"trace_id": trace_id(run.id)} if run is not None and result is not None and result.marked else {}
 
 
 def rule_of(config: CheckConfig, event: Event) -> str:

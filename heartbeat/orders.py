@@ -122,13 +122,17 @@ class Orders:
         return answer
 
     async def enable(self, name: str, ask: Ask) -> Answer:
-        """Switch a check on again, and run it at once."""
-        order = self.quiet.disabled(name)
+        """Switch a check on again, and run it at once; what its own switch says holds nevertheless."""
+        order, switched = self.quiet.disabled(name), self.quiet.switched.get(name)
         if order is None:
             live = await self._find_check(name)
+            if switched:
+                raise Refused(f"{name} is {switched.say()}; only that can switch it on")
             raise Refused(f"{live.config.name} is not off")
         answer = await self._close(order, ask)
-        if back := self.checks.get(name):
+        if switched:
+            answer["message"] += f"; but {name} stays off, it is {switched.say()}"
+        elif back := self.checks.get(name):
             back.retired = False
             self.upkeep.scheduler.plan(name, back.config.schedule, is_new=False)
             self.dispatch.spawn(self.dispatch.run_now(back), name)

@@ -5,18 +5,15 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, contextmanager
-from functools import partial
-from inspect import iscoroutinefunction
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from heartbeat.backing import ALONE, Account, Backing, Memory
 from heartbeat.check import Answer, Check, CheckBroken, CheckFailed
-from heartbeat.core.limits import show
-from heartbeat.core.model import Caution, Reason
 from heartbeat.core.text import cut
 from heartbeat.marks import marks_of
-from heartbeat.records import is_number, is_phase, objection, short
+from heartbeat.records import MEASUREMENTS_PER_RUN, is_number, is_phase, objection, short
+from heartbeat.stepping import run_step
 
 if TYPE_CHECKING:
     import httpx
@@ -24,7 +21,8 @@ if TYPE_CHECKING:
 Cleanup = Callable[["Probe"], Awaitable[None]]
 """Tidies up after a run, with a probe of its own."""
 NOTHING_ANSWERED = Answer()
-PHASES_PER_RUN = 50
+PHASES_PER_RUN = 100
+ROOM_FOR_STEPS = 20  # phases that are kept free for whole steps: their parts are left out before
 EVIDENCE_PER_RUN = 20
 EVIDENCE_CHARACTERS = 4096
 
@@ -37,17 +35,24 @@ class Probe:
     an error when it ends (a typo in a plugin must not look like a bad target).
     """
 
-    caution: Caution | None = None
+    caution: CheckFailed | None = None
     """What it warned of first."""
     where: str = ""
     """The step that is under way, or that failed."""
     asked: bool = False
     """Somebody takes values from the answer: ``answer`` is worth calling."""
     answered: Answer | None = None
+    heard: Answer = NOTHING_ANSWERED
+    """What the target of the last step answered, also where that failed."""
+    whole: Probe | None = None  # that of the run, where this one is of a step or of the cleanup
     session: dict[str, Any] | None = None
     """What the steps of one run share, such as cookies; None where a check is no step."""
+    marked: bool = False
+    """Requests were marked with the ids of the run."""
     cleanups: tuple[tuple[Cleanup, float], ...] = ()
     """What runs after the run, the last first, each with its seconds."""
+    lingering: tuple[asyncio.Future[Any], ...] = ()
+    """What may go on after the run; the check is not run again before it has ended."""
 
     def __init__(
         self, *, check: str = "", run: str = "", timeout: float = 10.0, backing: Backing = ALONE, span: str = ""
@@ -64,6 +69,7 @@ class Probe:
         self.dropped = 0
         self.refused = ""
         self.closed = False
+        self.concealed: list[tuple[str, str]] = []
         self._path: tuple[str, ...] = ()
         self._http: httpx.AsyncClient | None = None
         self._memory: Memory | None = None
@@ -139,10 +145,12 @@ class Probe:
         It keeps cookies, and follows redirects only where told to (``follow_redirects=True``).
         """
         if self._http is None:
-            from heartbeat.http.transport import CurlTransport, client  # noqa: PLC0415 - most runs need no httpx
+            from heartbeat.http.cookies import Cookies, cookies_of  # noqa: PLC0415 - most runs need no httpx
+            from heartbeat.http.transport import CurlTransport, client  # noqa: PLC0415 - as above
 
-            transport = CurlTransport(remaining=lambda: self.remaining)
-            self._http = client(transport=transport, timeout=self.remaining, headers=self.marks)
+            cookies = cookies_of(self.session) or Cookies()
+            transport = CurlTransport(remaining=lambda: self.remaining, marks=self.marks, cookies=cookies)
+            self._http = client(transport=transport, timeout=self.remaining, cookies=cookies.jar)
         return self._http
 
     @property
@@ -151,6 +159,8 @@ class Probe:
 
         It is written when the run has ended; ``await probe.state.save()`` returns when it is safe on disk.
         """
+        if self.whole is not None:
+            return self.whole.state
         if self._memory is None:
             self._memory = self.backing.memory(self.check)
         return self._memory
@@ -166,7 +176,10 @@ class Probe:
 
         Whoever speaks HTTP by other means than ``probe.http`` sends them along.
         """
-        return marks_of(self.check, self.run, self.span) if self.run and self.backing.marks() else ()
+        if not self.run or not self.backing.marks():
+            return ()
+        self.marked = True
+        return marks_of(self.check, self.run, self.span)
 
     def account(self, name: str) -> AbstractAsyncContextManager[Account]:
         """Have a test account of the configuration to oneself: ``async with probe.account("shopper") as account:``.
@@ -184,12 +197,16 @@ class Probe:
         if self.closed:
             self.dropped += 1
         elif self.caution is None:
-            self.caution = Caution(Reason(reason), failed.sentence, failed.expected, failed.observed)
+            self.caution = failed
 
     def answer(self, build: Callable[[], Answer]) -> None:
         """Offer what the target answered to who takes values from it; it is built only where somebody does."""
         if self.asked:
             self.answered = build()
+
+    def conceal(self, name: str, value: str) -> None:
+        """Keep a value that came up in this run, such as a token, out of all that is told of the run."""
+        self.concealed.append((name, value))
 
     def on_cleanup(self, clean: Cleanup, *, timeout: float = 10.0) -> None:
         """Have something done after the run, however that ends: also after its deadline. The last comes first.
@@ -200,22 +217,31 @@ class Probe:
         """
         self.cleanups = (*self.cleanups, (clean, timeout))
 
-    async def step(self, name: str, check: Check, *, timeout: float | None = None) -> Answer:  # noqa: ASYNC109 - a step's
+    def keep_busy(self, until: asyncio.Future[Any]) -> None:
+        """Say that something of this run goes on: the check is not run again until it is done.
+
+        For what cannot be stopped when the run is cancelled, such as a thread, or a process that hangs in the kernel.
+        """
+        self.lingering = (*self.lingering, until)
+
+    async def step(self, name: str, check: Check, *, timeout: float | None = None, asks: bool = True) -> Answer:  # noqa: ASYNC109 - a step's
         """Run a check as a step of this one, and return what its target answered.
 
         Its time is the phase ``name``, its own phases are ``name.connect`` and so on, its measurements
-        ``name_status_code`` and so on. What it raises is raised here, and the run says in which step.
+        ``name_status_code`` and so on. What it raises is raised here, sorted, and the run says in which step.
 
         Args:
             name: a lower-case word.
             check: the check, of whatever type.
             timeout: seconds that it may take; no more than is left of the run.
+            asks: whether the answer is looked at; else it costs nothing, and is empty.
         """
         child = self._child(name, timeout)
+        child.asked = asks
         started, outer = perf_counter(), self.where
         self.where = child.where
         try:
-            await _run_within(check, child, timeout)
+            await run_step(check, child, timeout)
         except BaseException:
             self._merge(child, name, perf_counter() - started)
             raise
@@ -226,7 +252,7 @@ class Probe:
         if child.refused:
             raise CheckBroken(f"a record was refused: {child.refused}")
         self.where = outer
-        return child.answered or NOTHING_ANSWERED
+        return self.heard
 
     async def aclose(self) -> None:
         """Close what the run used; called by the runner when the plugin has ended."""
@@ -244,7 +270,7 @@ class Probe:
         child = Probe(check=self.check, run=self.run, timeout=seconds, backing=self.backing, span=f"{self.span}/{name}")
         if self.session is None:
             self.session = {}
-        child.session, child.asked = self.session, True
+        child.whole, child.session, child.concealed = self.whole or self, self.session, self.concealed
         child.where = f"{self.where}.{name}" if self.where else name
         return child
 
@@ -252,29 +278,23 @@ class Probe:
         """Let what a step found be found by the run."""
         self.record_phase(name, seconds if child.took is None else min(seconds, child.took))
         for phase, lasted in child.phases.items():
-            self.record_phase(f"{name}.{phase}", lasted)
+            if len(self.phases) < PHASES_PER_RUN - ROOM_FOR_STEPS:
+                self.record_phase(f"{name}.{phase}", lasted)
         for measurement, value in child.measurements.items():
-            self.record(f"{name}_{measurement}", value)
+            if len(self.measurements) < MEASUREMENTS_PER_RUN:
+                self.record(f"{name}_{measurement}", value)
         for title, note in child.evidence.items():
             self.note(f"{name} {title}", note)
-        self.caution = self.caution or child.caution
+        if (said := child.caution) is not None:
+            sentence = f"{name}: {said.sentence}"
+            self.warn(sentence, reason=said.reason, expected=said.expected, observed=said.observed)
+        self.heard = child.answered or NOTHING_ANSWERED
         self.where = child.where
         self.dropped += child.dropped
-        self.cleanups = (*self.cleanups, *child.cleanups)
+        self.marked = self.marked or child.marked
+        self.cleanups += child.cleanups
+        self.lingering += child.lingering
 
     def _refuse(self, problem: str) -> None:
         self.dropped += 1
         self.refused = self.refused or problem
-
-
-async def _run_within(check: Check, probe: Probe, timeout: float | None) -> None:  # noqa: ASYNC109 - see Probe.step
-    try:
-        async with asyncio.timeout(None if timeout is None else probe.remaining) as limit:
-            if iscoroutinefunction(check.run):
-                await check.run(probe)
-            else:
-                await probe.backing.in_thread(partial(check.run, probe))
-    except TimeoutError:
-        if not limit.expired():
-            raise
-        raise CheckFailed(f"no result within {show(timeout or 0.0, 's')}", reason="timeout") from None

@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from heartbeat.config.model import CheckConfig
 from heartbeat.core.deployment import Deployment
 from heartbeat.core.quiet import OVER, Maintenance, Matcher, Order, QuietKind, covers
+from heartbeat.core.switches import SwitchedOff
 from heartbeat.deployments import Deployments
 from heartbeat.maintenance import Window
 from heartbeat.state import State
@@ -28,6 +29,10 @@ class Quiet:
         self.windows: tuple[Window, ...] = ()
         """What is configured."""
         self.deployments = Deployments()
+        self.switched: dict[str, SwitchedOff] = {}
+        """The checks that are off because of their switch (``switches``), by name."""
+        self.doubts: dict[str, str] = {}
+        """Of checks that are on, by name, why nobody knows whether their switch still says so."""
         self._standing: tuple[Standing, ...] = ()
         self._disabled: dict[str, Order] = {}
         self._covering: dict[str, tuple[CheckConfig, tuple[Standing, ...]]] = {}
@@ -49,7 +54,7 @@ class Quiet:
     @property
     def is_any(self) -> bool:
         """Say whether there is anything that may keep messages back."""
-        return bool(self._standing or self.orders)
+        return bool(self._standing or self.orders or self.switched)
 
     def mark(self, deployment: Deployment) -> None:
         """Take in a deployment, or what has become of it."""
@@ -67,15 +72,18 @@ class Quiet:
         return found.kind.value if found else ""
 
     def disabled(self, name: str) -> Order | None:
-        """Return by which order a check is switched off."""
+        """Return by which order a check is switched off; by a person, that is."""
         return self._disabled.get(name)
 
     def is_disabled(self, name: str) -> bool:
-        """Say whether a check is switched off."""
-        return name in self._disabled
+        """Say whether a check is switched off, by a person or by its switch."""
+        return name in self._disabled or name in self.switched
 
-    def _strongest(self, check: CheckConfig, now: float) -> Standing | None:
+    def _strongest(self, check: CheckConfig, now: float) -> Standing | SwitchedOff | None:
         """Return what holds longest of all that covers a check now; before anything else that it is switched off."""
+        off = self.switched.get(check.name)
+        if off and check.name not in self._disabled:
+            return off
         best, longest = None, OVER
         for one in self._covering_of(check):
             if (until := one.until(now)) > longest:

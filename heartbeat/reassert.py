@@ -24,10 +24,10 @@ from heartbeat.clock import Clock
 from heartbeat.config import Config
 from heartbeat.core.batch import Batch
 from heartbeat.core.incidents import describe_flapping, standing
-from heartbeat.core.model import OPENING, Address, Event, Severity, Track
+from heartbeat.core.model import OPENING, Address, Event, Outcome, Run, Severity, Track
 from heartbeat.core.sentences import track_of
 from heartbeat.core.status import Incident, has_incident, incidents
-from heartbeat.line import describe
+from heartbeat.line import describe, traced
 from heartbeat.metrics.instruments import REASSERTION_OUTCOMES, Instruments
 from heartbeat.state import Live, State
 from heartbeat.store import Store, StoreFailed
@@ -97,6 +97,7 @@ def _event(live: Live, track: Track, incident: Incident, location: str, now: flo
     sentence = news.sentence
     if track is Track.TARGET and status.flapping and not status.severity:  # it is well at the moment
         sentence = describe_flapping(status, sentence)
+    run = _bad_run(live, track)
     severity = incident.told_severity or news.severity or (status.severity if track is Track.TARGET else Severity.OK)
     return Event(
         id="",
@@ -110,9 +111,19 @@ def _event(live: Live, track: Track, incident: Incident, location: str, now: flo
         since=incident.since,
         reason=news.reason,
         sentence=sentence,
-        context=describe(live.config, location),
+        run=run,
+        context=describe(live.config, location) | traced(run, live.result),
         track=track,
     )
+
+
+def _bad_run(live: Live, track: Track) -> Run | None:
+    """Return the latest run where it is one that found the trouble."""
+    verdict = live.verdict
+    if verdict is None or track not in (Track.TARGET, Track.CHECK):
+        return None
+    is_it = verdict.outcome is Outcome.ERROR if track is Track.CHECK else bool(verdict.severity)
+    return live.run if is_it else None
 
 
 @asynccontextmanager

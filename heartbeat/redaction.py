@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from base64 import b64encode
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import lru_cache
 from html import escape
 from html.entities import codepoint2name
@@ -94,6 +94,27 @@ class Redactor:
             return {self._walk(key, depth): self._walk(item, depth - 1) for key, item in value.items()}
         items = [self._walk(item, depth - 1) for item in value]
         return items if isinstance(value, list) else tuple(items)
+
+
+def concealer(values: Iterable[tuple[str, str]]) -> Callable[[str], str]:
+    """Return what leaves values out of texts in their usual spellings, and makes no pattern: they are soon forgotten.
+
+    Args:
+        values: names, and what is to be concealed; what is shorter than 4 characters is left.
+    """
+    named = {_encodable(value).strip(): name for name, value in values}
+    spelled = [(text, name) for value, name in named.items() if len(value) >= MINIMUM for text in _written_out(value)]
+    spelled.sort(key=lambda pair: len(pair[0]), reverse=True)
+
+    def conceal(text: str) -> str:
+        for whole, name in spelled:
+            text = text.replace(whole, f"<redacted:{name}>")
+        if text.endswith(CUT):
+            longest, name = max(((_stump(text[:-1], whole), name) for whole, name in spelled), default=(0, ""))
+            text = f"{text[: -1 - longest]}<redacted:{name}>{CUT}" if longest else text
+        return text
+
+    return conceal
 
 
 class _Finder:

@@ -33,7 +33,8 @@ class Reference(NamedTuple):
 
 Part = str | Reference
 LookUp = Callable[[Reference], Any]
-"""Returns the value of a reference, or raises what the run shall end with."""
+"""Returns the value of a reference, or raises what the run shall end with. One that returns the reference itself
+leaves it to whoever fills in next."""
 
 
 class Late(str):
@@ -112,9 +113,16 @@ def fill(value: Any, look_up: LookUp) -> Any:
 
 
 def _fill_text(text: Late, look_up: LookUp) -> Any:
-    if len(text.parts) == 1 and isinstance(text.parts[0], Reference) and not text.parts[0].is_quoted:
-        return look_up(text.parts[0])
-    return "".join(part if isinstance(part, str) else _show(part, look_up(part)) for part in text.parts)
+    found = [part if isinstance(part, str) else (part, look_up(part)) for part in text.parts]
+    if any(isinstance(one, tuple) and isinstance(one[1], Reference) for one in found):
+        return Late(tuple(one if isinstance(one, str) else _left(*one) for one in found))
+    if len(found) == 1 and isinstance(found[0], tuple) and not found[0][0].is_quoted:
+        return found[0][1]
+    return "".join(one if isinstance(one, str) else _show(*one) for one in found)
+
+
+def _left(reference: Reference, value: Any) -> Part:
+    return reference if isinstance(value, Reference) else _show(reference, value)
 
 
 def _show(reference: Reference, value: Any) -> str:

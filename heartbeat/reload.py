@@ -26,6 +26,10 @@ SLICE = 100
 
 LOOK_EVERY = 2.0
 """Seconds between two looks at the files of the configuration."""
+SETTLE = 0.05
+"""Seconds between two looks where somebody waits for what is new."""
+LOOKS = 10
+"""How often it is looked then whether files have stopped changing, before they are left to the usual looks."""
 
 
 class Reloader:
@@ -48,14 +52,16 @@ class Reloader:
         self._watch = Watch(config.files)
         self._looked_at = monotonic()
         self._under_way = asyncio.Lock()
+        """Held while files are looked at, too: the watch is for one at a time."""
+        self._rereading: asyncio.Future[bool] | None = None
 
     async def reload(self) -> str:
         """Load the configuration and take it over as a whole. Raises ``Refused`` with all that is wrong."""
         async with self._under_way:
             self.refuse_at_the_end()
             config = await self._load()
+            await asyncio.to_thread(self._watch.end, config.files)
             self.refuse_at_the_end()
-            self._watch.end(config.files)
             changes = await self._apply(config)
             self.problem = ""
             self._look_at_the_check()
@@ -76,8 +82,17 @@ class Reloader:
         if monotonic() - self._looked_at < LOOK_EVERY or self._under_way.locked():
             return
         self._looked_at = monotonic()
-        if self._watch.has_news():
-            self.reload_soon()
+        self._dispatch.spawn(self._look(), "watch")
+
+    async def reread(self) -> bool:
+        """Look at the files now, and load them where they have changed; return when that is done.
+
+        Returns True where the configuration is another than before. It goes on also when nobody waits any more.
+        """
+        if self._rereading is None:
+            self._rereading = asyncio.get_running_loop().create_future()
+            self._dispatch.spawn(self._reread(self._rereading), "reread")
+        return await asyncio.shield(self._rereading)
 
     def refuse_at_the_end(self) -> None:
         """Raise ``Refused`` where the daemon is stopping: it takes nothing over any more."""
@@ -85,11 +100,11 @@ class Reloader:
             raise Refused("the daemon is stopping")
 
     async def _load(self) -> Config:
-        self._watch.begin()
+        await asyncio.to_thread(self._watch.begin)
         try:
             return await load_in_child(self._paths, self._config, environ=self._environ)
         except ConfigError as error:
-            self._watch.end({*self._config.files, *error.files})
+            await asyncio.to_thread(self._watch.end, {*self._config.files, *error.files})
             raise self._refuse([str(problem) for problem in error.problems]) from None
         except OSError as error:  # no descriptors, no memory: as it is, the process can start no other
             raise self._refuse([f"it cannot be read now: {error}"]) from error
@@ -106,6 +121,32 @@ class Reloader:
     def _look_at_the_check(self) -> None:
         """Let the self check tell at once, not on its next slot."""
         self._dispatch.spawn(self._dispatch.run_now(self._dispatch.state.checks[CONFIG]), CONFIG)
+
+    async def _look(self) -> None:
+        async with self._under_way:
+            is_due = await asyncio.to_thread(self._watch.has_news)
+        if is_due:
+            await self._reload_quietly()
+
+    async def _reread(self, done: asyncio.Future[bool]) -> None:
+        before = self._config
+        try:
+            async with self._under_way:
+                is_due = await self._have_settled()
+            if is_due:
+                await self._reload_quietly()
+        finally:
+            self._rereading = None
+            done.set_result(self._config is not before)
+
+    async def _have_settled(self) -> bool:
+        """Say whether files have changed, and have stopped changing."""
+        if await asyncio.to_thread(self._watch.differs):
+            for _ in range(LOOKS):
+                await asyncio.sleep(SETTLE)
+                if await asyncio.to_thread(self._watch.has_news):
+                    return True
+        return False
 
     async def _reload_quietly(self) -> None:
         with suppress(Refused):

@@ -9,7 +9,7 @@ from typing import Any
 
 import structlog
 
-from heartbeat.check import Check, CheckBroken
+from heartbeat.check import Check, CheckBroken, Reported
 from heartbeat.config.model import CheckConfig
 from heartbeat.core.advance import Removal
 from heartbeat.core.passing import rearm
@@ -129,7 +129,8 @@ class Roster:
 
     def change(self, live: Live, check: CheckConfig, *, replan: bool = False) -> None:
         """Let a check go on with its status and history under changed settings."""
-        replan = replan or live.config.schedule != check.schedule
+        is_told = any(isinstance(one.check, Reported) for one in (live.config, check))  # has no slots, or had none
+        replan = replan or is_told or live.config.schedule != check.schedule
         live.config = check
         adapt(live)
         live.status = rearm(live.status, check.policy)

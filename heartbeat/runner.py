@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar, copy_context
 from dataclasses import dataclass
 from functools import cache, partial
@@ -27,6 +27,7 @@ from heartbeat.faults import Fault, sort_fault
 from heartbeat.lag import LagMeter
 from heartbeat.pool import Pool, PoolExhausted
 from heartbeat.probe import EVIDENCE_CHARACTERS, Probe
+from heartbeat.redaction import concealer
 from heartbeat.waiting import wait_for_one
 
 CANCEL_GRACE = 0.2
@@ -182,11 +183,9 @@ async def _tidy(attempt: _Attempt, probe: Probe) -> asyncio.Future[Any] | None:
     if not attempt.ended.done():
         await wait_for_one(attempt.ended, CANCEL_GRACE)
     await probe.aclose()
-    if attempt.ended.done():
-        _read(attempt.ended)
-        return None
     attempt.ended.add_done_callback(_read)
-    return attempt.ended
+    left = [one for one in (attempt.ended, *probe.lingering) if not one.done()]
+    return asyncio.gather(*left, return_exceptions=True) if left[1:] else left[0] if left else None
 
 
 async def _remember(probe: Probe) -> Fault | None:
@@ -205,44 +204,55 @@ def _read(future: asyncio.Future[Any]) -> None:
 
 
 def _conclude(probe: Probe, fault: Fault | None, duration: float, lag: float, redact: Callable[[str], str]) -> Result:
-    if fault is None:
+    if fault is None and probe.caution is None:
         return Result(
             Outcome.OK,
             duration,
             measurements=probe.measurements,
             phases=probe.phases,
-            evidence=NOTHING if probe.caution is None else _build_evidence(probe.evidence, redact),
             lag=lag,
             dropped=probe.dropped,
-            caution=None if probe.caution is None else _tell_caution(probe.caution, redact),
+            marked=probe.marked,
         )
-
+    told = fault or _warned(probe)
+    redact = _concealing(probe.concealed, redact)
+    sentence = _tell(f"{probe.where}: {told.sentence}" if fault and probe.where else told.sentence, redact) or ""
+    is_ok = fault is None
     return Result(
-        fault.outcome,
+        told.outcome,
         duration,
-        fault.reason,
-        _tell(f"{probe.where}: {fault.sentence}" if probe.where else fault.sentence, redact) or "",
-        _tell(fault.expected, redact),
-        _tell(fault.observed, redact),
+        None if is_ok else told.reason,
+        "" if is_ok else sentence,
+        _tell(told.expected, redact),
+        _tell(told.observed, redact),
         probe.measurements,
         probe.phases,
         _build_evidence(probe.evidence, redact),
         lag,
         probe.dropped,
+        Caution(told.reason, sentence) if is_ok else None,
+        probe.marked,
     )
+
+
+def _warned(probe: Probe) -> Fault:
+    """Return what a plugin warned of, in the form of a fault that is none."""
+    said = probe.caution
+    if said is None:
+        raise ValueError("nothing was warned of")
+    return Fault(Outcome.OK, said.reason, said.sentence, said.expected, said.observed)
+
+
+def _concealing(values: Sequence[tuple[str, str]], redact: Callable[[str], str]) -> Callable[[str], str]:
+    """Return a redaction that leaves out what came up in this run alone, too."""
+    if not values:
+        return redact
+    conceal = concealer(values)
+    return lambda text: redact(conceal(text))
 
 
 def _tell(text: str | None, redact: Callable[[str], str]) -> str | None:
     return None if text is None else plain(redact(cut(text, ROOM * SENTENCE_CHARACTERS)), SENTENCE_CHARACTERS)
-
-
-def _tell_caution(caution: Caution, redact: Callable[[str], str]) -> Caution:
-    return Caution(
-        caution.reason,
-        _tell(caution.sentence, redact) or "",
-        _tell(caution.expected, redact),
-        _tell(caution.observed, redact),
-    )
 
 
 def _build_evidence(notes: Mapping[str, object], redact: Callable[[str], str]) -> Mapping[str, str]:

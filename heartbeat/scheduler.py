@@ -78,6 +78,9 @@ class Scheduler:
         self.next_run = self._timetable.next_slot
         self.is_off: Callable[[str], bool] = lambda _: False
         """Says whether a check is switched off: it has no slots then."""
+        self.due: Callable[[str], float | None] = lambda _: None
+        """Says when a check that has no slots is due: one that is reported to; None for others."""
+        self._appointed: set[str] = set()
 
     def start(self) -> None:
         """Begin to fire."""
@@ -92,20 +95,34 @@ class Scheduler:
         """Plan a check, in place of what was planned for it. One that is new runs soon, others on their next slot."""
         if self.is_off(name):
             self.drop(name)
-            return
-        self._timetable.plan(name, schedule, is_new=is_new)
-        self.planned[name] = time()
+        elif (at := self.due(name)) is not None:
+            self.planned.pop(name, None)
+            self.appoint(name, at)
+        else:
+            self._appointed.discard(name)
+            self._timetable.plan(name, schedule, is_new=is_new)
+            self.planned[name] = time()
+
+    def appoint(self, name: str, at: float) -> None:
+        """Plan a check for one time. It is not in ``planned``: it misses nothing while it does not run."""
+        if not self.is_off(name):
+            self._appointed.add(name)
+            self._timetable.appoint(name, at)
 
     def drop(self, name: str) -> None:
         """Plan a check no more."""
         self._timetable.drop(name)
         self.planned.pop(name, None)
+        self._appointed.discard(name)
 
     def rearm(self) -> None:
         """Plan every check anew from the present wall clock, which has been stepped."""
         self._timetable.rearm()
         self._job.modify(next_run_time=datetime.now(UTC))
         self.planned = dict.fromkeys(self.planned, time())
+        for name in self._appointed:
+            if (at := self.due(name)) is not None:
+                self._timetable.appoint(name, at)
 
     def _turn(self) -> None:
         self._timetable.turn(AHEAD)

@@ -102,6 +102,10 @@ class Live:
             self.up = verdict.outcome is Outcome.OK
             self.last_success = verdict.at if self.up else self.last_success
 
+    def forget(self) -> None:
+        """Forget what was found last: of a check that is off it says nothing of now."""
+        self.run = self.result = self.verdict = self.up = self.last_run = None
+
     def miss(self, reason: Reason, count: int = 1, at: float = 0.0) -> None:
         """Count runs that could not take place: those of so many slots in a row, of which the latest was ``at``."""
         self.runs.add(Outcome.MISSED, count)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -12,13 +12,17 @@ from typing import Any, Protocol
 
 from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, GetJsonSchemaHandler, ValidationError, create_model
 from pydantic.json_schema import JsonSchemaValue
-from pydantic_core import CoreSchema, core_schema
+from pydantic_core import CoreSchema, ErrorDetails, InitErrorDetails, PydanticCustomError, core_schema
 
 from heartbeat.check import Check, CheckBroken
-from heartbeat.references import LookUp, Reference, fill, late, references
+from heartbeat.references import Late, LookUp, Reference, fill, late, references
 
 MARK = "x-heartbeat-check"
 """In a JSON schema: here stands a check of any type."""
+INLINE = "x-heartbeat-beside"
+"""In a JSON schema, beside ``MARK``: the key of the type stands beside the other keys, in the place of this one."""
+NO_PART = "heartbeat_part"
+"""The type of pydantic's error for a key that names no check type."""
 STAND_IN = "1"
 """What stands for a value that is not known yet while options are checked: it is text, a number, and part of a URL."""
 
@@ -26,7 +30,7 @@ STAND_IN = "1"
 class Types(Protocol):
     """The check types that there are."""
 
-    def __call__(self, name: str) -> type[Check]:
+    def __call__(self, name: str, /) -> type[Check]:
         """Return the class of a type. Raises ``LookupError`` with a sentence where there is none."""
         ...
 
@@ -69,6 +73,8 @@ class Part:
     options: Mapping[str, Any]
     ready: Check | None
     """The check itself, where nothing has to be filled in."""
+    around: Reading | None = field(default=None, compare=False, repr=False)
+    """What surrounded the options when they were read, and does again when they are filled in."""
 
     def references(self) -> Iterator[Reference]:
         """Yield what has to be filled in."""
@@ -78,8 +84,10 @@ class Part:
         """Return the check with its references filled in. Raises ``CheckBroken`` where they do not fit."""
         if self.ready is not None:
             return self.ready
+        around = self.around or Reading(_bundled)
         try:
-            return self.type.model_validate(fill(self.options, look_up))
+            with reading(Reading(around.type_of, around.folder)):
+                return self.type.model_validate(fill(self.options, look_up))
         except ValidationError as error:
             first = error.errors(include_url=False, include_input=False)[0]
             where = ".".join(map(str, (self.kind, *first["loc"])))
@@ -107,16 +115,57 @@ def _read_part(value: Any) -> Part:
     if around is None:  # it is made in code, where nobody has told references from text yet
         options = late(options)
     if not isinstance(options, Mapping):
-        raise ValueError(f"{kind} must be a mapping of options")  # noqa: TRY004 - pydantic wants this one
+        raise _at(kind, f"{kind} must be a mapping of options")
     try:
         found = (around.type_of if around else _bundled)(kind)
     except LookupError as error:
-        raise ValueError(str(error.args[0])) from None
+        raise _at(kind, str(error.args[0])) from None
     if around is not None:
         around.used.add(kind)
+    for name in sorted(found.literal):
+        if any(True for _ in references(options.get(name))):
+            raise ValueError(f"{kind}.{name} takes no references: hand the values over beside it")
     is_ready = not any(True for _ in references(options))
-    checked = _only_option(kind, found).model_validate({kind: fill(options, lambda _: STAND_IN)})
-    return Part(kind, found, options, getattr(checked, kind) if is_ready else None)
+    checked = _check_options(kind, found, options)
+    return Part(kind, found, options, checked if is_ready else None, around)
+
+
+def _at(kind: str, sentence: str) -> ValidationError:
+    """Return an objection to the key itself."""
+    said = PydanticCustomError(NO_PART, "{said}", {"said": sentence})
+    return ValidationError.from_exception_data(kind, [InitErrorDetails(type=said, loc=(kind,), input=kind)])
+
+
+def _check_options(kind: str, found: type[Check], options: Mapping[str, Any]) -> Check | None:
+    """Check options, something standing in for what is not known yet; what is objected to that comes again later."""
+    try:
+        checked = _only_option(kind, found).model_validate({kind: fill(options, lambda _: STAND_IN)})
+    except ValidationError as error:
+        every = error.errors(include_url=False)
+        known = [one for one in every if not is_late(options, one["loc"][1:])]
+        if len(known) == len(every):
+            raise
+        if known:
+            raise ValidationError.from_exception_data(kind, [_again(one) for one in known]) from None
+        return None
+    made: Check = getattr(checked, kind)
+    return made
+
+
+def is_late(options: Any, path: Sequence[str | int]) -> bool:
+    """Say whether a path leads to a text with references. A step that leads nowhere names a member of a union."""
+    for step in path:
+        try:
+            options = options if isinstance(options, str) else options[step]
+        except (LookupError, TypeError):
+            continue
+    return isinstance(options, Late)
+
+
+def _again(error: ErrorDetails) -> InitErrorDetails:
+    """Return an objection of pydantic's as one that can be raised again."""
+    said = PydanticCustomError(error["type"], "{said}", {"said": error["msg"]})
+    return InitErrorDetails(type=said, loc=error["loc"], input=None)
 
 
 @cache

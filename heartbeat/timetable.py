@@ -11,14 +11,16 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterator
 from datetime import datetime
+from functools import partial
 from heapq import heapify, heappop, heappush
 from itertools import count
-from math import inf
+from math import ceil, inf
 from time import monotonic, time
 from zoneinfo import ZoneInfo
 
 from cronsim import CronSim
 
+from heartbeat.check import Expected
 from heartbeat.core.schedule import Cron, Schedule, first_slot, phase_of, slot_after
 
 BEYOND = 0.0005
@@ -50,6 +52,21 @@ class Plan:
             self.slot = slot_after(self.phase, self.schedule.seconds, now + BEYOND)
 
 
+class Appointment:
+    """One time at which a check is due, and none after that until it is planned again."""
+
+    __slots__ = ("name", "slot")
+
+    def __init__(self, name: str, slot: float) -> None:
+        self.name = name
+        self.slot = slot
+
+    def go_on(self, now: float) -> None:
+        """Have it behind us once it is past; one that lies ahead stays."""
+        if self.slot <= now:
+            self.slot = inf
+
+
 class Timetable:
     """Calls ``fire(name, slot)`` on the running loop when a check is due, as long as somebody turns its pages."""
 
@@ -62,11 +79,11 @@ class Timetable:
         self._fire = fire
         self._now = now
         self._steady = steady
-        self._plans: dict[str, Plan] = {}
+        self._plans: dict[str, Plan | Appointment] = {}
         self._queue: list[tuple[float, str]] = []
         self._horizon = 0.0
         """Slots before it are armed; 0 before the first turn, and after the last."""
-        self._armed: list[tuple[float, int, Plan, float]] = []
+        self._armed: list[tuple[float, int, Plan | Appointment, float]] = []
         """The slots of the coming moment, with their time on the steady clock, the next one first."""
         self._number = count()
         self._wakes_at = inf
@@ -77,6 +94,11 @@ class Timetable:
         plan = self._plans[name] = Plan(name, schedule, self._now(), is_new=is_new)
         self._enter(plan)
 
+    def appoint(self, name: str, slot: float) -> None:
+        """Plan a check for one time, in place of what was planned for it."""
+        plan = self._plans[name] = Appointment(name, slot)
+        self._enter(plan)
+
     def drop(self, name: str) -> None:
         """Plan a check no more."""
         self._plans.pop(name, None)
@@ -84,7 +106,7 @@ class Timetable:
     def next_slot(self, name: str) -> float | None:
         """Return when a check is due next."""
         plan = self._plans.get(name)
-        return plan.slot if plan else None
+        return plan.slot if plan and plan.slot < inf else None
 
     def turn(self, ahead: float) -> None:
         """Give a timer to each slot of the coming seconds."""
@@ -98,10 +120,11 @@ class Timetable:
             self._remake()
 
     def rearm(self) -> None:
-        """Plan every check anew from the present wall clock, which has been stepped."""
+        """Plan every check anew from the present wall clock, which has been stepped; appointments stay as they are."""
         now = self._now()
         for plan in self._plans.values():
-            plan.go_on(now)
+            if isinstance(plan, Plan):
+                plan.go_on(now)
         self._remake()
         self._horizon = 0.0
 
@@ -110,16 +133,16 @@ class Timetable:
         self._plans, self._queue, self._armed, self._horizon = {}, [], [], 0.0
 
     def _remake(self) -> None:
-        self._queue = [(plan.slot, plan.name) for plan in self._plans.values()]
+        self._queue = [(plan.slot, plan.name) for plan in self._plans.values() if plan.slot < inf]
         heapify(self._queue)  # what is armed may be armed once more: the first that comes makes the others void
 
-    def _enter(self, plan: Plan) -> None:
+    def _enter(self, plan: Plan | Appointment) -> None:
         if plan.slot < self._horizon:
             self._arm(plan)
-        else:
+        elif plan.slot < inf:
             heappush(self._queue, (plan.slot, plan.name))
 
-    def _arm(self, plan: Plan) -> None:
+    def _arm(self, plan: Plan | Appointment) -> None:
         at = self._steady() + max(0.0, plan.slot - self._now())
         heappush(self._armed, (at, next(self._number), plan, plan.slot))
         if at < self._wakes_at:
@@ -145,12 +168,32 @@ class Timetable:
             if self._armed:
                 self._set_timer(self._armed[0][0])
 
-    def _come_due(self, plan: Plan, slot: float) -> None:
+    def _come_due(self, plan: Plan | Appointment, slot: float) -> None:
         if plan.slot != slot or self._plans.get(plan.name) is not plan:
             return
         plan.go_on(max(slot, self._now()))
         self._enter(plan)
         self._fire(plan.name, slot)
+
+
+def expect(schedule: Schedule, listening: float) -> Expected:
+    """Return when reports are expected that come by a schedule: so long after the last one, or at the cron's times.
+
+    Args:
+        schedule: of the check that is reported to.
+        listening: since when reports have been able to reach us.
+    """
+    if isinstance(schedule, Cron):
+        return Expected(partial(_next_of_cron, schedule), listening, fixed=True)
+    return Expected(partial(_next_in_rhythm, schedule.seconds), listening)
+
+
+def _next_of_cron(cron: Cron, after: float, not_before: float) -> float:
+    return next_cron_time(cron, max(after, not_before - BEYOND))
+
+
+def _next_in_rhythm(interval: float, after: float, not_before: float) -> float:
+    return after + interval * max(1, ceil((not_before - after) / interval))
 
 
 def next_cron_time(cron: Cron, after: float) -> float:

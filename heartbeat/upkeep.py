@@ -107,7 +107,7 @@ class Upkeep:
 
     def _forget(self, order: Order) -> None:
         for live in filter(None, map(self.dispatch.state.checks.get, order.matcher.checks)):
-            live.run = live.result = live.verdict = live.up = live.last_run = None
+            live.forget()
 
     def _why_over(self, order: Order, now: float) -> str:
         if order.kind is QuietKind.ACKNOWLEDGEMENT:

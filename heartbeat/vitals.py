@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
-from heartbeat.check import Check, CheckFailed
+from heartbeat.accounts import Accounts
+from heartbeat.check import Check, CheckBroken, CheckFailed
 from heartbeat.config.model import CheckConfig
 from heartbeat.core.limits import show
 from heartbeat.core.model import NOTHING, Outcome, Reason
@@ -29,6 +30,9 @@ STUCK = 300.0
 """Seconds that the oldest message may wait before the outbox is in trouble."""
 
 CONFIG = "heartbeat.config"
+ACCOUNTS = "heartbeat.accounts"
+KNOWN = "known"
+"""Under which word the check of the accounts remembers what is known of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +46,9 @@ class Vitals:
     now: Callable[[], float]
     config_problem: Callable[[], str]
     storms: Storms | None = None
+    accounts: Accounts | None = None
+    config_doubt: Callable[[], str] = str
+    """Says what of the configuration is not known for a while: whether checks are to run."""
 
     def store_problem(self) -> str:
         """Say why results and messages are not being recorded."""
@@ -88,17 +95,23 @@ def self_checks(vitals: Vitals) -> Iterator[CheckConfig]:
     """Yield the checks ``heartbeat.*``, one for each thing to look at; whom to tell is still to be filled in."""
     policy = Policy(broken=Latch(), remind=REMIND, flapping=None, missed=None, interval=EVERY)
     for name, check in (
-        (CONFIG, _vital(vitals.config_problem, Reason.MISMATCH)),
+        (CONFIG, _vital(vitals.config_problem, Reason.MISMATCH, doubt=vitals.config_doubt)),
         ("heartbeat.store", _vital(vitals.store_problem, Reason.ABSENT)),
         ("heartbeat.outbox", _vital(vitals.outbox_problem, Reason.ABSENT)),
         (NETWORK, _vital(vitals.network_problem, Reason.CONNECT, vitals.network_details)),
         ("heartbeat.scheduler", _vital(vitals.scheduler_problem, Reason.TIMEOUT)),
     ):
         yield CheckConfig(name, name, check, name, Interval(EVERY), TIMEOUT, policy)
+    if vitals.accounts is not None:
+        check = _watch_accounts(vitals.accounts)
+        yield CheckConfig(ACCOUNTS, ACCOUNTS, check, ACCOUNTS, Interval(EVERY), TIMEOUT, policy)
 
 
 def _vital(
-    look: Callable[[], str], reason: Reason, details: Callable[[], Mapping[str, str]] = lambda: NOTHING
+    look: Callable[[], str],
+    reason: Reason,
+    details: Callable[[], Mapping[str, str]] = lambda: NOTHING,
+    doubt: Callable[[], str] = str,
 ) -> Check:
     class Vital(Check):
         async def run(self, probe: Probe) -> None:
@@ -106,5 +119,23 @@ def _vital(
                 for name, text in details().items():
                     probe.note(name, text)
                 raise CheckFailed(problem, reason=reason)
+            if sentence := doubt():
+                probe.warn(sentence, reason=Reason.ABSENT)
 
     return Vital()
+
+
+def _watch_accounts(accounts: Accounts) -> Check:
+    class AccountsVital(Check):
+        async def run(self, probe: Probe) -> None:
+            """Warn of credentials that are refused; where an account has no others, it is of no use to any check."""
+            probe.state[KNOWN] = await accounts.write()
+            if not (troubles := accounts.troubles()):
+                return
+            probe.note("accounts", "\n".join(trouble.sentence for trouble in troubles))
+            more = f" (and {len(troubles) - 1} more)" if len(troubles) > 1 else ""
+            if troubles[0].is_lost:
+                raise CheckBroken(troubles[0].sentence + more, reason="account")
+            probe.warn(troubles[0].sentence + more, reason="auth")
+
+    return AccountsVital()

@@ -20,7 +20,9 @@ def test_what_a_plugin_imports_is_this_and_no_more() -> None:
     every_check = {"Check", "CheckBroken", "CheckFailed", "Probe"}
     steps = {"Answer", "Part", "Reference", "late"}
     reports = {"Expected", "Kept", "Reply", "Report", "Reported"}
-    assert set(heartbeat.__all__) == every_check | steps | reports | {"configured_path"}
+    options = {"Duration", "Size", "configured_module", "configured_path"}
+    words = {"lasting", "measurement_name", "readable"}
+    assert set(heartbeat.__all__) == every_check | steps | reports | options | words
 
 
 async def test_a_plugin_is_tested_without_a_kit() -> None:

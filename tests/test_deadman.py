@@ -71,6 +71,10 @@ def test_a_reason_stays_the_same_sentence_while_its_numbers_grow() -> None:
     assert reasons(oldest=700.0, unrecorded=1) == reasons(oldest=900.0, unrecorded=2)
 
 
+def test_a_check_that_has_no_slots_is_never_overdue() -> None:
+    assert overdue([live(NOON - 1e6), live(NOON - 1e6, MORNING, "other")], {}, NOON) == ()
+
+
 def test_a_check_is_overdue_when_a_slot_is_two_intervals_past() -> None:
     planned = {"shop": NOON - 86400}
 

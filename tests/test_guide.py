@@ -143,7 +143,8 @@ async def test_what_the_probe_has_it_has(code: str) -> None:
             """Find nothing wrong."""
 
     probe = Probe(backing=Backing(lease=lease))
-    names = {"probe": probe, "text": "x", "check": Fine(), "tidy": lambda _: None, "Answer": Answer}
+    names = {"probe": probe, "text": "x", "check": Fine(), "tidy": lambda _: None, "Answer": Answer, "token": "abc"}
+    names["future"] = asyncio.get_running_loop().create_future()
     exec(f"async def use():\n    {code}{' pass' * code.endswith(':')}", names)
     await names["use"]()  # type: ignore[operator]  # made by the line above
     assert (probe.refused, probe.dropped) == ("", 0)

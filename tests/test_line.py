@@ -17,6 +17,7 @@ from heartbeat.core.model import DeliveryState, Kind, Outcome, Result, Run, Seve
 from heartbeat.core.passing import Tick
 from heartbeat.core.policy import Latch, Policy, Routes
 from heartbeat.core.status import Acknowledgement, Incident, Status
+from heartbeat.core.trace import trace_id
 from heartbeat.line import Line, record_again, run_slot, take, tick_of
 from heartbeat.state import Live
 from heartbeat.store import Entry, StoreFailed
@@ -432,3 +433,21 @@ def test_the_line_forgets_the_oldest_when_too_much_is_unrecorded() -> None:
     unrecorded = Line.__dataclass_fields__["unrecorded"].default_factory
     assert callable(unrecorded)
     assert unrecorded().maxlen == 1000
+
+
+@pytest.mark.parametrize("marks", [True, False])
+async def test_what_is_told_has_the_trace_of_the_run_if_its_requests_told_of_it(on: Bench, *, marks: bool) -> None:
+    async def ask(probe: Probe) -> None:
+        asked.append(probe.marks)
+        await down(probe)
+
+    asked: list[object] = []
+    backing = replace(on.line.workshop.backing, marks=lambda: marks)
+    on.line.workshop = replace(on.line.workshop, backing=backing)
+    await run_slot(on.line, on.enlist(a_check("asks", behave=ask)), now(on))
+    await run_slot(on.line, on.enlist(a_check("asks-nobody", behave=down)), now(on))
+    found = {one.event.check: one.event for one in await on.store.deliveries()}
+    event = found["asks"]
+    assert event.run is not None
+    assert event.context.get("trace_id") == (trace_id(event.run.id) if marks else None)
+    assert "trace_id" not in found["asks-nobody"].context

@@ -15,10 +15,11 @@ from heartbeat.channels.alertmanager import Alert, Alertmanager
 from heartbeat.clock import Clock
 from heartbeat.config import Config
 from heartbeat.config.model import CheckConfig, Receiver
-from heartbeat.core.model import Address, Event, Kind, Reason, Severity, Track
+from heartbeat.core.model import Address, Event, Kind, Outcome, Reason, Result, Run, Severity, Track, Verdict
 from heartbeat.core.policy import Policy, Routes
 from heartbeat.core.schedule import Interval
 from heartbeat.core.status import Incident, Status
+from heartbeat.core.trace import trace_id
 from heartbeat.http import engine
 from heartbeat.metrics.instruments import Instruments
 from heartbeat.reassert import ALERTS_AT_ONCE, Rounds, alerts_of, open_on, reasserting
@@ -382,3 +383,14 @@ async def test_a_mistake_of_ours_is_logged_and_the_next_round_comes(logged: list
     await asyncio.gather(*rounds.under_way.values(), return_exceptions=True)
     assert not rounds.under_way
     assert logged[0]["log_level"] == "critical"
+
+
+@pytest.mark.parametrize(
+    ("severity", "told"), [(Severity.FAIL, {"run": "run_1", "trace_id": trace_id("run_1")}), (Severity.OK, {})]
+)
+def test_the_latest_run_that_found_the_trouble_is_named(severity: Severity, told: dict[str, str]) -> None:
+    run, failing = Run("run_1", "shop", NOW, 0, NOW, 5.0), live()
+    failing.run, failing.result = run, Result(Outcome.FAIL, 0.1, Reason.STATUS, "it was 500", marked=True)
+    failing.verdict = Verdict(run, NOW, Outcome.FAIL, severity, Reason.STATUS, "it was 500")
+    (alert,) = alerts([failing], [])
+    assert {name: text for name, text in alert.annotations if name in ("run", "trace_id")} == told

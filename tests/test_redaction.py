@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from heartbeat.redaction import Redactor
+from heartbeat.redaction import Redactor, concealer
 
 AWKWARD = "pä\"ss w/&<+'ö\\rd>?~"
 FORMS: dict[str, Callable[[str], str]] = {
@@ -232,3 +232,12 @@ def test_a_secret_in_json_is_found_when_the_json_is_encoded(outer: str) -> None:
     written = FORMS[outer](json.dumps({"password": 'he"llo<&/world'}, ensure_ascii=False))
 
     assert "<redacted:X>" in Redactor({"X": 'he"llo<&/world'})(written)
+
+
+@pytest.mark.parametrize("form", ["plain", "base64", "basic authentication", "percent"])
+def test_what_is_concealed_for_a_moment_is_found_in_its_usual_spellings(form: str) -> None:
+    conceal = concealer([("session", AWKWARD), ("short", "abc")])
+    assert "<redacted:session>" in conceal(f"abc {FORMS[form](AWKWARD)} abc")
+    assert conceal("abc") == "abc"
+    assert conceal(f"it began {AWKWARD[:9]}…") == "it began <redacted:session>…"
+    assert conceal(json.dumps([AWKWARD])) == '["<redacted:session>"]'

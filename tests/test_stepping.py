@@ -130,7 +130,7 @@ class Warns(Check):
 async def test_a_warning_is_no_failure() -> None:
     result = await run_once(Warns())
     assert result.outcome is Outcome.OK
-    assert result.evidence == {"page": "nearly full"}
+    assert (result.evidence, result.observed, result.sentence) == ({"page": "nearly full"}, "85 %", "")
     verdict = judge(Run("run_1", "disk", 0.0, 0, 0.0, 1.0), result, (), 1.0)
     assert (verdict.severity, verdict.sentence) == (Severity.WARN, "the disk is nearly full")
 
@@ -162,3 +162,114 @@ async def test_what_is_remembered_is_bounded() -> None:
     memory["x"] = "x" * 70_000
     with pytest.raises(CheckBroken, match="65536 bytes at most"):
         await memory.save()
+
+
+class Tells(Check):
+    secret: str = "a secret of this run"
+    warns: bool = False
+
+    async def run(self, probe: Probe) -> None:
+        probe.conceal("session", self.secret)
+        probe.note("page", f"<p>{self.secret}</p>")
+        if self.warns:
+            probe.warn(f"it said {self.secret}")
+        else:
+            raise CheckFailed(f"it said {self.secret}", observed=self.secret)
+
+
+class Around(Check):
+    inner: Check
+    asks: bool = True
+
+    async def run(self, probe: Probe) -> None:
+        probe.on_cleanup(self._tidy)
+        try:
+            answer = await probe.step("inner", self.inner, asks=self.asks)
+        except CheckBroken as error:
+            raise CheckBroken(f"sorted: {error.sentence}", reason=error.reason) from None
+        probe.note("heard", [answer.text, probe.heard.text])
+        probe.warn("all well")
+
+    async def _tidy(self, probe: Probe) -> None:
+        probe.note("tidied", "a secret of this run")
+        probe.warn("the cleanup failed")
+
+
+@pytest.mark.parametrize("warns", [False, True])
+async def test_what_a_run_conceals_is_nowhere_in_what_is_told_of_it(warns: bool) -> None:
+    result = await run_once(Around(inner=Tells(warns=warns)))
+    told = [result.sentence, str(result.observed), str(result.caution), *result.evidence.values()]
+    assert "secret" not in " ".join(told)
+    assert result.evidence["inner page"] == "<p><redacted:session></p>"
+    assert result.evidence["tidied"] == "<redacted:session>"
+
+
+async def test_what_a_step_raises_is_sorted() -> None:
+    class Odd(Check):
+        async def run(self, probe: Probe) -> None:
+            raise ZeroDivisionError("nothing to divide by")
+
+    result = await run_once(Around(inner=Odd()))
+    assert (result.outcome, result.reason) == (Outcome.ERROR, Reason.PLUGIN)
+    assert result.sentence.startswith(
+        "inner: sorted: the plugin raised ZeroDivisionError: nothing to divide by (test_st"
+    )
+
+
+@pytest.mark.parametrize("asks", [False, True])
+async def test_an_answer_is_made_only_for_who_asks(asks: bool) -> None:
+    result = await run_once(Around(inner=Talks(), asks=asks))
+    assert result.evidence["heard"] == str(["hello"] * 2 if asks else ["", ""])
+
+
+async def test_a_cleanup_may_warn() -> None:
+    class Tidied(Check):
+        async def run(self, probe: Probe) -> None:
+            probe.on_cleanup(Around(inner=Talks())._tidy)
+
+    result = await run_once(Tidied())
+    assert result.outcome is Outcome.OK
+    assert result.caution is not None
+    assert result.caution.sentence == "the cleanup failed"
+
+
+async def test_many_steps_leave_room_for_each_other() -> None:
+    class Many(Check):
+        async def run(self, probe: Probe) -> None:
+            for number in range(60):
+                await probe.step(f"step{number}", Talks())
+
+    result = await run_once(Many())
+    assert result.outcome is Outcome.OK
+    assert {f"step{number}" for number in range(60)} <= result.phases.keys()
+
+
+async def test_what_is_passing_is_never_written() -> None:
+    written: list[str] = []
+
+    async def write(text: str) -> None:
+        written.append(text)
+
+    memory = Memory(write=write)
+    memory.passing["run"] = object()
+    memory["x"] = 1
+    await memory.save()
+    assert written == ['{"x":1}']
+
+
+class Leaves(Check):
+    async def run(self, probe: Probe) -> None:
+        probe.on_cleanup(self._tidy)
+
+    async def _tidy(self, probe: Probe) -> None:
+        await probe.step("remember", Counts())
+
+
+async def test_steps_and_cleanup_share_the_memory_of_the_run_also_without_a_kit() -> None:
+    written: list[str] = []
+
+    async def write(text: str) -> None:
+        written.append(text)
+
+    result = await run_once(Leaves(), backing=Backing(memory=lambda _: Memory('{"runs":7}', write)))
+    assert (result.outcome, written) == (Outcome.OK, ['{"runs":8}'])

@@ -3,7 +3,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from datetime import datetime
+from datetime import UTC, datetime
 from time import time
 
 import pytest
@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from heartbeat.core.schedule import Cron, Interval, next_slot
-from heartbeat.timetable import SLACK, Plan, Timetable, next_cron_time
+from heartbeat.timetable import SLACK, Plan, Timetable, expect, next_cron_time
 
 NOW = 1_795_262_400.5
 Fired = list[tuple[str, float]]
@@ -216,3 +216,70 @@ def test_timers_are_never_early(new_loop: object) -> None:
 def test_in_the_hour_that_comes_twice_the_next_time_is_not_past() -> None:
     at = datetime.fromisoformat("2018-10-28T01:30:00+00:00").timestamp()  # London has just had 01:30 for the first time
     assert next_cron_time(Cron("45 1 * * *", "Europe/London"), at) > at
+
+
+def test_an_appointment_comes_once_and_then_there_is_nothing_more_to_come() -> None:
+    with timetable() as (table, loop, fired):
+        table.appoint("job", NOW + 5)
+        assert table.next_slot("job") == NOW + 5
+        turn_until(table, loop, NOW + 60)
+        assert fired == [("job", NOW + 5)]
+        assert table.next_slot("job") is None
+        table.rearm()
+        turn_until(table, loop, NOW + 120)
+        assert len(fired) == 1
+
+
+def test_a_later_appointment_takes_the_place_of_one_and_so_do_slots() -> None:
+    with timetable() as (table, loop, fired):
+        table.appoint("job", NOW + 0.3)
+        table.turn(0.75)
+        table.appoint("job", NOW + 5)
+        table.appoint("shop", NOW + 5)
+        table.plan("shop", Interval(10.0), is_new=False)
+        turn_until(table, loop, NOW + 20)
+        assert [slot for name, slot in fired if name == "job"] == [NOW + 5]
+        assert len([slot for name, slot in fired if name == "shop"]) == 2
+
+
+def test_an_appointment_in_the_past_comes_at_once_and_one_at_no_time_never() -> None:
+    with timetable() as (table, loop, fired):
+        table.appoint("never", float("inf"))
+        table.turn(0.75)
+        table.appoint("job", NOW - 100)
+        loop.run_to(NOW + 0.1)
+        assert fired == [("job", NOW - 100)]
+        for _ in range(2 * SLACK):
+            table.appoint("job", NOW + 1e6)
+            table.appoint("job", float("inf"))
+        table.turn(0.75)
+        assert len(table._queue) <= 2 * SLACK
+
+
+def test_a_report_is_expected_so_long_after_the_last_one_in_its_rhythm() -> None:
+    every = expect(Interval(60.0), NOW)
+    assert every(NOW) == NOW + 60
+    assert every(NOW - 30) == NOW + 30
+    assert every(NOW - 150) == NOW - 90
+    assert every(NOW - 150, NOW) == NOW + 30
+    assert not every.fixed
+
+
+def test_a_report_is_expected_at_each_time_of_a_cron_expression() -> None:
+    daily = expect(Cron("0 3 * * *", "Europe/Stockholm"), NOW)
+    first = daily(NOW)
+    assert datetime.fromtimestamp(first, UTC).hour == 2
+    assert daily(first) == first + 86_400
+    assert daily(NOW - 1e6, first) == first
+    assert daily.fixed
+
+
+@given(st.floats(1.0, 1e6), st.floats(0, 1e7), st.floats(0, 1e7))
+def test_what_is_expected_lies_ahead_and_not_before_we_hear_and_keeps_its_rhythm(
+    seconds: float, after: float, woke: float
+) -> None:
+    slot = expect(Interval(seconds), NOW + woke)(NOW + after, NOW + woke)
+    assert slot > NOW + after
+    assert slot >= NOW + woke - 1e-3
+    assert slot - seconds <= max(NOW + after, NOW + woke) + 1e-3
+    assert abs((slot - NOW - after) / seconds - round((slot - NOW - after) / seconds)) < 1e-3

@@ -5,14 +5,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from pydantic import SecretStr
 
 from heartbeat import CheckBroken, CheckFailed, Probe
+from heartbeat.accounts import Accounts
+from heartbeat.backing import Memory
+from heartbeat.config.accounts import AccountConfig, Credentials
 from heartbeat.config.model import CheckConfig
 from heartbeat.core.model import Address, Delivery, Event, Kind, Severity
 from heartbeat.line import run_slot
 from heartbeat.store import StoreFailed
 from heartbeat.testing.bench import Bench, a_check, bench
-from heartbeat.vitals import EVERY, Vitals, self_checks
+from heartbeat.vitals import EVERY, KNOWN, Vitals, self_checks
 
 
 @dataclass
@@ -21,6 +25,7 @@ class Ward:
     checks: dict[str, CheckConfig]
     config_problems: list[str]
     """What is wrong with the configuration, told from the last to the first."""
+    accounts: Accounts
 
     async def problem(self, name: str) -> str:
         try:
@@ -34,15 +39,15 @@ class Ward:
 async def ward(tmp_path: Path) -> AsyncIterator[Ward]:
     async with bench(tmp_path) as on:
         problems = [""]
-        vitals = Vitals(
-            on.state, on.store, on.outbox, on.dispatch, on.line.clock.now, problems.pop, on.surroundings.storms
-        )
-        yield Ward(on, {check.name: check for check in self_checks(vitals)}, problems)
+        accounts, storms = Accounts(on.line.clock.now), on.surroundings.storms
+        vitals = Vitals(on.state, on.store, on.outbox, on.dispatch, on.line.clock.now, problems.pop, storms, accounts)
+        yield Ward(on, {check.name: check for check in self_checks(vitals)}, problems, accounts)
 
 
 async def test_all_is_well_at_first(ward: Ward) -> None:
     assert set(ward.checks) == {
-        "heartbeat.config", "heartbeat.store", "heartbeat.outbox", "heartbeat.network", "heartbeat.scheduler"
+        "heartbeat.config", "heartbeat.store", "heartbeat.outbox", "heartbeat.network", "heartbeat.scheduler",
+        "heartbeat.accounts",
     }  # fmt: skip
     assert {name: await ward.problem(name) for name in ward.checks} == dict.fromkeys(ward.checks, "")
 
@@ -126,3 +131,59 @@ async def test_runs_that_start_late_are_told(ward: Ward) -> None:
     assert await ward.problem("heartbeat.scheduler") == ""
     ward.on.dispatch.late = 7.5
     assert await ward.problem("heartbeat.scheduler") == "runs start 7.5 s late: this machine is too busy"
+
+
+def account(name: str, following: str | None = None, current: str = "red") -> dict[str, AccountConfig]:
+    later = Credentials("synthetic", SecretStr(following)) if following else None
+    return {name: AccountConfig(name, Credentials("synthetic", SecretStr(current)), later)}
+
+
+async def refuse(accounts: Accounts, *names: str) -> None:
+    for name in names:
+        async with accounts.lease(name, 0.0) as leased:
+            if await leased.refuse():
+                leased.accept()
+
+
+async def test_credentials_that_are_refused_while_the_next_ones_work_warn_and_do_not_fail(ward: Ward) -> None:
+    check, accounts = ward.checks["heartbeat.accounts"], ward.accounts
+    accounts.adopt(account("shopper", "green") | account("editor", "blue"))
+    live = ward.on.enlist(check)
+    await run_slot(ward.on.line, live, 0.0)
+    assert live.verdict
+    assert live.verdict.severity is Severity.OK
+    await refuse(accounts, "shopper", "editor")
+    await run_slot(ward.on.line, live, 10.0)
+    assert (live.verdict.severity, live.up) == (Severity.WARN, True)
+    assert live.verdict.sentence == (
+        "account editor: its password is refused since Fri 15 Jan 2027 08:00:00 UTC; the one under next works: "
+        "put it in its place (and 1 more)"
+    )
+    assert live.result
+    listed = [line.partition(":")[0] for line in live.result.evidence["accounts"].splitlines()]
+    assert listed == ["account editor", "account shopper"]
+    accounts.adopt(account("shopper", current="green") | account("editor", current="blue"))
+    await run_slot(ward.on.line, live, 20.0)
+    assert live.verdict.severity is Severity.OK
+
+
+async def test_an_account_of_which_all_is_refused_is_an_error_before_all_warnings(ward: Ward) -> None:
+    ward.accounts.adopt(account("shopper") | account("editor", "blue"))
+    await refuse(ward.accounts, "shopper", "editor")
+    with pytest.raises(CheckBroken, match=r"account shopper: it is refused since .* \(and 1 more\)") as caught:
+        await ward.checks["heartbeat.accounts"].check.run(Probe())
+    assert caught.value.reason == "account"
+
+
+async def test_what_is_known_of_accounts_is_remembered_without_their_values(ward: Ward) -> None:
+    memory = Memory()
+    ward.accounts.adopt(account("shopper", "hunter2-next"))
+    await refuse(ward.accounts, "shopper")
+    probe = Probe()
+    probe._memory = memory
+    await ward.checks["heartbeat.accounts"].check.run(probe)
+    again = Accounts(ward.on.line.clock.now)
+    again.adopt(account("shopper", "hunter2-next"))
+    await again.recall(memory[KNOWN])
+    assert again.troubles() == ward.accounts.troubles() != []
+    assert "hunter2" not in str(memory)

@@ -4,21 +4,12 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import dataclass, field
-from typing import Annotated, ClassVar
+from typing import ClassVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+from pydantic import BaseModel, ConfigDict, Field
 
+from heartbeat.check import Duration
 from heartbeat.core.batch import Batch
-from heartbeat.core.units import DURATION_PATTERN, parse_duration
-
-Duration = Annotated[
-    float,
-    BeforeValidator(parse_duration),
-    WithJsonSchema(
-        {"type": "string", "pattern": DURATION_PATTERN, "examples": ["300ms", "30s", "5m"]}, mode="validation"
-    ),
-]
-"""Seconds; written with a unit."""
 
 SLOW_RETRY = 600.0
 """Seconds to wait after an answer that only a person can change: a wrong password, an address that must not send."""

@@ -18,9 +18,10 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, field_validator
 
-from heartbeat.channels import DeliveryFailed, Duration, Rendered
+from heartbeat.channels import DeliveryFailed, Rendered
 from heartbeat.channels.posting import Endpoint, Letter, OverHTTP
 from heartbeat.channels.reaching import reach_all, reach_server
+from heartbeat.check import Duration
 from heartbeat.core.batch import Batch
 from heartbeat.core.model import OVER, Event, Kind, Severity, Track
 from heartbeat.core.sentences import sentence_of, track_of
@@ -196,6 +197,8 @@ def annotations_of(event: Event) -> tuple[tuple[str, str], ...]:
         "severity": severity_of(event),
         "reason": str(event.reason or ""),
         "incident": event.incident,
+        "run": plain(event.run.id if event.run else "", 80),
+        "trace_id": plain(event.context.get("trace_id", ""), 32),
         "runbook_url": plain(event.context.get("runbook", ""), 1000),
     }
     return tuple((name, text) for name, text in annotations.items() if text)

@@ -13,17 +13,21 @@ from typing import ClassVar
 from pydantic import Field, SecretStr, field_validator
 
 from heartbeat.channels import SLOW_RETRY, Channel, DeliveryFailed, Departure, Rendered
-from heartbeat.channels.program import Ending, run
 from heartbeat.core.batch import Batch
 from heartbeat.core.payload import encode, payload
 from heartbeat.core.sentences import track_of
 from heartbeat.core.text import plain
+from heartbeat.program import Ending, Output, Program, run
 
 FINAL = frozenset({os.EX_USAGE, os.EX_DATAERR, os.EX_NOINPUT, os.EX_NOUSER, os.EX_NOHOST})
 """Exit statuses 64 to 68 of sysexits.h: this message or its address is wrong, and would be the next time."""
 FOR_A_PERSON = frozenset({os.EX_NOPERM, os.EX_CONFIG, 126, 127})
 """Exit statuses that a person has to mend: no permission, configuration; and the shell's: cannot run, not found."""
 ANSWER_CHARACTERS = 300
+OUTPUT_BYTES = 16 * 1024
+"""How much of its output is kept: the last line is the answer."""
+MERCY = 2.0
+"""Seconds between SIGTERM and SIGKILL."""
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,99}")
 
 
@@ -73,15 +77,17 @@ class Command(Channel):
 
     async def send(self, batch: Batch, message: Rendered) -> str:
         """Run the program; return the last line it wrote. Raises ``DeliveryFailed``."""
+        output = Output(OUTPUT_BYTES)
+        program = Program(self.command, self.variables(batch), given=message.body, leaves_children=True, mercy=MERCY)
         try:
-            ending = await run(self.command, message.body, self.variables(batch), self.timeout)
+            ending = await run(program, self.timeout, output=output)
         except OSError as error:
             missing = isinstance(error, (FileNotFoundError, PermissionError))
             sentence = f"{self.command[0]} cannot be started: {error.strerror or type(error).__name__}"
             raise DeliveryFailed(sentence, retry_after=SLOW_RETRY if missing else None) from None
         if ending.status == 0:
-            return plain(ending.last_line, ANSWER_CHARACTERS) or "0"
-        raise refusal(self.command[0], ending, self.timeout)
+            return plain(_last_line(output), ANSWER_CHARACTERS) or "0"
+        raise refusal(self.command[0], ending, _last_line(output), self.timeout)
 
     def departure(self, batch: Batch, message: Rendered) -> Departure:
         """Return the program with its arguments, its variables, and its standard input."""
@@ -114,9 +120,9 @@ class Command(Channel):
         }
 
 
-def refusal(program: str, ending: Ending, timeout: float) -> DeliveryFailed:
+def refusal(program: str, ending: Ending, said: str, timeout: float) -> DeliveryFailed:
     """Say what an exit status other than 0 means. What was ended by a signal may have told somebody before."""
-    said = plain(ending.last_line, ANSWER_CHARACTERS)
+    said = plain(said, ANSWER_CHARACTERS)
     said = f": {said}" if said else ""
     if ending.timed_out:
         return DeliveryFailed(f"{program} did not end within {timeout:g} s{said}", ambiguous=True)
@@ -130,6 +136,10 @@ def refusal(program: str, ending: Ending, timeout: float) -> DeliveryFailed:
 def search_path() -> str:
     """Return where programs are looked for."""
     return os.environ.get("PATH") or os.defpath
+
+
+def _last_line(output: Output) -> str:
+    return next((line for line in reversed(output.text.split("\n")) if line.strip()), "")
 
 
 def _signal(number: int) -> str:

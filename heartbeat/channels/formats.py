@@ -14,6 +14,7 @@ from heartbeat.core.model import OPENING, OVER, Event, Kind
 from heartbeat.core.payload import encode, payload
 from heartbeat.core.text import plain
 from heartbeat.core.times import timestamp
+from heartbeat.core.trace import traceparent
 
 JSON = "application/json"
 ZERO_TIME = "0001-01-01T00:00:00Z"
@@ -45,9 +46,15 @@ def cloudevents(batch: Batch) -> Format:
         "subject": plain(event.check, 200),
         "time": whole["timestamp"],
         "datacontenttype": JSON,
+        **_tracing(event),
         "data": whole["data"],
     }
     return envelope, "application/cloudevents+json"
+
+
+def _tracing(event: Event) -> dict[str, str]:
+    """Return the extension for distributed tracing (CloudEvents 1.0, extensions/distributed-tracing.md)."""
+    return {"traceparent": traceparent(event.run.id)} if event.run and event.context.get("trace_id") else {}
 
 
 def alertmanager(batch: Batch) -> Format:

@@ -17,10 +17,10 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, SecretStr
 
-from heartbeat.channels import SLOW_RETRY, Channel, DeliveryFailed, Departure, Duration, Rendered
+from heartbeat.channels import SLOW_RETRY, Channel, DeliveryFailed, Departure, Rendered
 from heartbeat.channels.hidden import parts_of, secrets_of, words_of
 from heartbeat.channels.reaching import reach_server
-from heartbeat.check import CheckBroken, CheckFailed
+from heartbeat.check import CheckBroken, CheckFailed, Duration
 from heartbeat.core.batch import Batch
 from heartbeat.core.text import plain
 from heartbeat.http.engine import fetch

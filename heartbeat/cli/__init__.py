@@ -33,6 +33,7 @@ COMMANDS = {
     "deliveries": "heartbeat.cli.deliveries:deliveries",
     "reload": "heartbeat.cli.daemon:reload",
     "run-now": "heartbeat.cli.daemon:run_now",
+    "ping": "heartbeat.cli.ping:ping",
     "silence": "heartbeat.cli.quiet:silence",
     "maintenance": "heartbeat.cli.quiet:maintenance",
     "ack": "heartbeat.cli.quiet:ack",

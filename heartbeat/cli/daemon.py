@@ -84,6 +84,7 @@ def _worst_first(check: dict[str, Any]) -> tuple[int, str]:
 def _row(check: dict[str, Any]) -> str:
     quiet = check["suppressed"]
     why = f" [{quiet['sentence'] or quiet['reason']}]" if quiet else ""
+    why += f" [{check['switch_problem']}]" if check.get("switch_problem") else ""
     at = check["last_run"]
     when = datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M:%SZ") if at else "not yet run"
     return f"{check['state']:<8} {check['name']:<32} {when:<21} {check['sentence']}".rstrip() + why

@@ -9,6 +9,7 @@ from heartbeat.cli.performing import Paint, plain_words
 from heartbeat.core.judge import UNKNOWN, weigh
 from heartbeat.core.limits import Limit, show
 from heartbeat.core.model import Finding, Outcome, Result, Severity, Verdict
+from heartbeat.core.trace import trace_id
 
 
 def word_of(verdict: Verdict) -> str:
@@ -37,6 +38,8 @@ def describe(
     for name, text in result.evidence.items():
         yield f"  evidence  {name}"
         yield from (f"    {line}" for line in text.splitlines())
+    if result.marked:
+        yield f"  trace     {trace_id(verdict.run.id)} of {verdict.run.id}"
     if verdict.distorted:
         yield f"  distorted by {show(result.lag, 's')} of our own lag"
 
@@ -54,6 +57,7 @@ def data_of(verdict: Verdict, result: Result, limits: tuple[Limit, ...] = ()) ->
     return {
         "check": verdict.run.check,
         "run": verdict.run.id,
+        "trace_id": trace_id(verdict.run.id) if result.marked else None,
         "attempt": verdict.run.attempt,
         "outcome": verdict.outcome.value,
         "severity": None if verdict.outcome is Outcome.ERROR else verdict.severity.word,

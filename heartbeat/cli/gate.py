@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from heartbeat.config import CheckConfig, Config, load
 from heartbeat.config.problem import quoted
 from heartbeat.config.requirement import read_required
 from heartbeat.core.baseline import ENOUGH
+from heartbeat.core.model import NOTHING
 from heartbeat.core.units import parse_duration
 from heartbeat.verification import Terms, choose, untouched
 from heartbeat.verification.records import read_baseline
@@ -55,6 +56,9 @@ class Gate:
     targets: Mapping[str, str]
     elsewhere: tuple[str, ...] = ()
     baseline: Baseline | None = None
+    off: Mapping[str, str] = field(default_factory=lambda: NOTHING)
+    """The checks that are left out as they are switched off, and why."""
+    faults: tuple[str, ...] = ()
 
 
 def prepare(asked: Asked) -> Gate:
@@ -70,6 +74,24 @@ def prepare(asked: Asked) -> Gate:
             _try_to_write(file)
     checks = [replace(check, runbook=config.redactor(check.runbook)) for check in checks]
     return Gate(asked, config, checks, terms, targets, elsewhere, baseline)
+
+
+def leave_out(gate: Gate, off: Mapping[str, str]) -> Gate:
+    """Return what is to be verified without the checks that are off, and with what is not proven for that."""
+    if not off:
+        return gate
+    checks = [check for check in gate.checks if check.name not in off]
+    elsewhere = tuple(name for name in gate.elsewhere if name not in off)
+    if not checks:
+        named = next(iter(off)) if len(off) == 1 else f"all {len(off)} checks that were chosen"
+        verb = "is" if len(off) == 1 else "are"
+        return replace(gate, checks=[], off=off, faults=(f"{named} {verb} switched off: nothing was verified",))
+    try:
+        untouched(gate.config, gate.targets, checks)
+    except ValueError as error:
+        faults = (f"{error}: the checks that do so are switched off",)
+        return replace(gate, checks=checks, elsewhere=elsewhere, off=off, faults=faults)
+    return replace(gate, checks=checks, elsewhere=elsewhere, off=off)
 
 
 def _terms(asked: Asked) -> Terms:

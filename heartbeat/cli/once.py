@@ -11,16 +11,17 @@ from typing import Annotated, TextIO
 import typer
 
 from heartbeat import http
+from heartbeat.cli.alone import alone
 from heartbeat.cli.common import ConfigOption, JsonOption, NoColorOption, load_or_complain
 from heartbeat.cli.exits import EX_CONFIG, EX_USAGE
 from heartbeat.cli.findings import data_of, describe
 from heartbeat.cli.performing import paint_for, perform
+from heartbeat.cli.switched import ask, say_all
 from heartbeat.config import CheckConfig, Config
 from heartbeat.config.problem import nearest
 from heartbeat.core.judge import judge
 from heartbeat.core.model import Outcome, Result, Run, Verdict
 from heartbeat.lag import LagMeter
-from heartbeat.pool import Pool
 from heartbeat.runner import Workshop, new_run_id, run_check
 
 EXIT_ERROR = 3
@@ -34,6 +35,8 @@ def once(
     no_color: NoColorOption = False,
 ) -> int:
     """Run checks once and show what they found, with their full log; nothing is stored and nobody is told.
+
+    A check that is switched off runs all the same: it was asked for.
 
     Exit codes: 0 ok, 1 warn, 2 fail, 3 error (the check is bad); the worst of all.
     """
@@ -61,16 +64,19 @@ def status_of(verdict: Verdict) -> int:
 async def _run_all(config: Config, names: list[str], as_json: bool, no_color: bool, shown: TextIO) -> tuple[int, bool]:
     lag = LagMeter()
     lag.start()
-    workshop = Workshop(Pool(), lag, config.redactor)
+    workshop = alone(config, lag)
     worst, stuck, paint, found = 0, False, paint_for(shown, no_color=no_color), []
+    off = say_all(config, await ask(config, (config.checks[name] for name in names)))
     for name in names:
         verdict, result, leftover = await _run_one(config.checks[name], workshop)
         stuck = stuck or leftover is not None
         worst = max(worst, status_of(verdict))
         limits = config.checks[name].limits
-        found.append(data_of(verdict, result, limits))
+        found.append({**data_of(verdict, result, limits), "switched_off": off.get(name)})
         for line in () if as_json else describe(verdict, result, limits, paint):
             typer.echo(line, file=shown)
+        if name in off and not as_json:
+            typer.echo(f"  note      the daemon does not run it: {off[name]}", file=shown)
     if as_json:
         typer.echo(json.dumps(found, indent=2, ensure_ascii=False), file=shown)
     lag.stop()

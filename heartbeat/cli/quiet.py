@@ -222,7 +222,7 @@ def _times(one: dict[str, Any]) -> Iterator[str]:
 
 
 def _window(one: dict[str, Any]) -> Iterator[str]:
-    if one["open"]:
+    if one["open"] and one["end"]:
         yield f"under way until {readable(one['end'])}"
     if one["next_start"]:
         yield f"next {readable(one['next_start'])} until {readable(one['next_end'])}"

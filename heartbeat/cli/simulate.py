@@ -16,6 +16,7 @@ from heartbeat.config import Config, ConfigError, load
 from heartbeat.config.fragment import complete
 from heartbeat.config.problem import nearest
 from heartbeat.core.script import parse_script
+from heartbeat.core.switches import find_off
 from heartbeat.core.transcript import data_of, text_of
 from heartbeat.core.units import parse_duration
 from heartbeat.simulation import START, Simulation
@@ -47,6 +48,8 @@ def simulate(  # noqa: PLR0913 - each is an option of the command
     try:
         made_up = f"checks: {{{json.dumps(check)}: {{policy: {{{policy}}}, limits: {{{limits}}}}}}}"
         loaded = load(config, os.environ) if config else complete(made_up, "--policy or --limits")
+        if (one := loaded.checks.get(check)) and (off := find_off(one.enabled)):
+            typer.echo(f"note: {check} is {off.say()}; this is what would happen if it ran", err=True)
         for line in show(loaded, check, script, every=every, at=at, as_json=as_json):
             typer.echo(line)
     except ConfigError as error:

@@ -19,14 +19,14 @@ from rich.table import Table
 from rich.text import Text
 
 from heartbeat import http
+from heartbeat.cli.alone import alone
 from heartbeat.cli.exits import EX_CANTCREAT
-from heartbeat.cli.gate import Asked, Gate
+from heartbeat.cli.gate import Asked, Gate, leave_out
 from heartbeat.cli.progress import Bar, Lines, inert
+from heartbeat.cli.switched import find_off
 from heartbeat.core.gate import Grade
 from heartbeat.lag import LagMeter
 from heartbeat.log import PrintCapture, catch_strays, configure
-from heartbeat.pool import Pool
-from heartbeat.runner import Workshop
 from heartbeat.verification import Summary, Verification, conclude
 from heartbeat.verification.records import baseline_of, data_of
 from heartbeat.verification.reports import COLUMNS, headline, junit, markdown, row
@@ -44,6 +44,7 @@ def run_gate(gate: Gate) -> int:
     configure(replace(gate.config.log, level="error"), gate.config.redactor)
     catch_strays()
     shown, sys.stdout = sys.stdout, PrintCapture()  # what plugins print may be secret, and is no output of ours
+    gate = leave_out(gate, find_off(gate.config, gate.checks))
     session = _Session(gate, shown)
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
@@ -63,7 +64,7 @@ class _Session:
         err = Console(stderr=True, no_color=gate.asked.no_color or None, highlight=False)
         self._screen = Bar(err) if err.is_terminal and self._out.is_terminal else Lines(sys.stderr)
         self._lag = LagMeter()
-        workshop = Workshop(Pool(), self._lag, gate.config.redactor)
+        workshop = alone(gate.config, self._lag)
         self._verification = Verification(gate.checks, gate.terms, workshop, self._screen.watch)
         self._began, self._started = time(), monotonic()
         self._signal: signal.Signals | None = None
@@ -128,12 +129,13 @@ class _Session:
         judged, faults = conclude(self._verification.trials.values(), gate.terms, gate.baseline, gate.elsewhere)
         return Summary(
             judged,
-            faults,
+            (*gate.faults, *faults),
             self._began,
             monotonic() - self._started,
             interrupted,
             tuple(map(redact, gate.asked.require)),
             {name: redact(gate.config.targets[name]) for name in gate.targets},
+            gate.off,
         )
 
     def _show(self, summary: Summary) -> None:
@@ -153,12 +155,15 @@ def _table(summary: Summary) -> Table:
         cells = [Text(cell) for cell in row(judged)]
         cells[1].stylize(STYLES[judged.assessment.grade])
         table.add_row(*cells)
+    for name, why in summary.off.items():
+        table.add_row(Text(name), Text("off", style="dim"), "", "", "", "", Text(why))
     return table
 
 
 def _lines(summary: Summary) -> Iterator[str]:
     """Yield the table in lines that nothing wraps."""
-    rows = [COLUMNS, *(row(judged) for judged in summary.checks)]
+    off = ((name, "off", "", "", "", "", why) for name, why in summary.off.items())
+    rows = [COLUMNS, *(row(judged) for judged in summary.checks), *off]
     widths = [max(len(cells[place]) for cells in rows) for place in range(len(COLUMNS) - 1)]
     for cells in rows:
         yield "  ".join((*(cell.ljust(width) for cell, width in zip(cells, widths, strict=False)), cells[-1])).rstrip()

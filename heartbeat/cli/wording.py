@@ -13,8 +13,10 @@ from pydantic_core import PydanticUndefined
 
 from heartbeat.config.schema.models import documentation_of
 from heartbeat.core.units import DURATION_PATTERN, format_duration
+from heartbeat.steps import INLINE, Part
 
 REQUIRED = "(required)"
+INLINE_SAID = "any check type, such as http, with its options"
 
 
 class Option(NamedTuple):
@@ -40,7 +42,17 @@ def options_of(model: type[BaseModel]) -> Iterator[Option]:
     said = documentation_of(model)
     for name, field in model.model_fields.items():
         written = field.alias or name
-        yield Option(written, _kind(field), _default(field), said.get(written, "").replace("``", "`"))
+        description = said.get(written, "").replace("``", "`")
+        if _is_type(field):
+            yield Option("TYPE", "options of the type", _default(field), description or INLINE_SAID)
+        else:
+            yield Option(written, _kind(field), _default(field), description)
+
+
+def _is_type(field: FieldInfo) -> bool:
+    """Say whether a check stands here by the key of its type, beside the other options."""
+    schemas = [one.json_schema for one in field.metadata if isinstance(one, WithJsonSchema)]
+    return any(isinstance(one, Mapping) and one.get(INLINE) is True for one in (*schemas, field.json_schema_extra))
 
 
 def _kind(field: FieldInfo) -> str:
@@ -65,8 +77,11 @@ _JSON_WORDS = {"string": "text", "integer": "whole number", "boolean": "true or 
 
 
 def _is_duration(field: FieldInfo) -> bool:
-    schemas = [one.json_schema or {} for one in field.metadata if isinstance(one, WithJsonSchema)]
-    return any(one.get("pattern") == DURATION_PATTERN for one in schemas)
+    return any(map(_says_duration, field.metadata))
+
+
+def _says_duration(metadata: Any) -> bool:
+    return isinstance(metadata, WithJsonSchema) and (metadata.json_schema or {}).get("pattern") == DURATION_PATTERN
 
 
 def _as_written(field: FieldInfo) -> Any:
@@ -97,14 +112,22 @@ def _bounds(field: FieldInfo, word: str) -> Iterator[Any]:
             yield bound
 
 
-_WORDS = {str: "text", int: "whole number", float: "number", bool: "true or false", SecretStr: "text", Any: "any"}
+_WORDS = {
+    str: "text",
+    int: "whole number",
+    float: "number",
+    bool: "true or false",
+    SecretStr: "text",
+    Any: "any",
+    Part: "a check",
+}
 
 
 def type_name(annotation: Any) -> str:
     """Return an option's type in the words of someone who writes YAML."""
     origin, inner = get_origin(annotation), get_args(annotation)
     if origin is Annotated:
-        return type_name(inner[0])
+        return "duration" if any(map(_says_duration, inner[1:])) else type_name(inner[0])
     if origin is Literal:
         return ", ".join(str(one) or '""' for one in inner)
     if origin in (Union, UnionType):

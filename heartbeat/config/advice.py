@@ -21,6 +21,7 @@ from heartbeat.core.policy import Routes
 from heartbeat.core.quiet import OWN, Span, covers
 from heartbeat.core.schedule import Cron
 from heartbeat.core.units import format_duration
+from heartbeat.filled import accounts_of
 
 SLOTS = 100
 """How many runs ahead a cron expression is looked at."""
@@ -63,6 +64,7 @@ def advise(config: Config, now: float | None = None) -> tuple[Advice, ...]:
         *_about_drills(config),
         *_about_maintenance(config, at),
         *_about_receivers(config),
+        *_about_accounts(config),
     )
 
 
@@ -234,6 +236,15 @@ def _about_receivers(config: Config) -> Iterator[Advice]:
     if config.receivers and not config.self_notify:
         sentence = "nobody is told when Heartbeat itself is in trouble"
         yield Advice("self-told-to-nobody", "self_notify", sentence, (("self_notify",), ("receivers",)))
+
+
+def _about_accounts(config: Config) -> Iterator[Advice]:
+    """Yield the accounts that no check refers to; there may be types that ask for one by its name alone."""
+    used = _all(tuple(accounts_of(check.check)) for check in config.checks.values()) if config.accounts else set()
+    for name in config.accounts:
+        if name not in used:
+            sentence = f"no check refers to it, as by ${{accounts.{name}.{config.accounts[name].current.fields[0]}}}"
+            yield Advice("account-unused", f"accounts.{name}", sentence, (("accounts", name),))
 
 
 def _all(several: Iterable[tuple[str, ...]]) -> set[str]:

@@ -13,7 +13,9 @@ from heartbeat.config.model import CheckConfig, Config, Receiver
 from heartbeat.config.plan import Draft, Plan, Way
 from heartbeat.config.problem import ConfigError, Place, problem_at
 from heartbeat.config.sharing import Shared
+from heartbeat.config.typed import make_check
 from heartbeat.redaction import Redactor
+from heartbeat.steps import Reading
 
 TypeOf = Callable[[str], type[Check]]
 
@@ -43,7 +45,7 @@ def build_check(draft: Draft, type_of: TypeOf, known: Config | None, shared: Sha
     new = CheckConfig(
         name=draft.name,
         type=shared(draft.type),
-        check=old.check if old else draft.model or _model(draft, type_of(draft.type), shared),
+        check=old.check if old else draft.model or _model(draft, type_of, shared),
         fingerprint=draft.fingerprint,
         schedule=shared(draft.schedule),
         timeout=shared(draft.timeout),
@@ -57,6 +59,7 @@ def build_check(draft: Draft, type_of: TypeOf, known: Config | None, shared: Sha
         objective=shared(draft.objective),
         family=shared(draft.family),
         tags=shared(draft.tags),
+        enabled=shared(draft.enabled),
         digest=draft.digest,
     )
     return old if old is not None and old == new and old.digest == new.digest else new
@@ -67,9 +70,11 @@ def _same(draft: Draft, known: Config | None) -> CheckConfig | None:
     return old if old is not None and old.fingerprint == draft.fingerprint else None
 
 
-def _model(draft: Draft, kind: type[Check], shared: Shared) -> Check:
+def _model(draft: Draft, type_of: TypeOf, shared: Shared) -> Check:
+    around = Reading(type_of, draft.folder)
     try:
-        return shared.model(kind.model_validate(draft.options))
+        kind = type_of(draft.type)
+        return shared.model(make_check(draft.type, kind, draft.options, around))
     except ValidationError as error:  # it was valid a moment ago, in the child: it must depend on something else
         sentence = f"{error.errors(include_url=False)[0]['msg']}; it was valid when it was checked just before"
         raise ConfigError([problem_at(Place(Path("checks")), f"checks.{draft.name}.{draft.type}", sentence)]) from None

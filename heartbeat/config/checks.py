@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
 from heartbeat.config.dependencies import depends_on, resolve
-from heartbeat.config.document import to_python
 from heartbeat.config.labels import labels
 from heartbeat.config.limits import check_windows, limits
 from heartbeat.config.matrix import Member, Members
 from heartbeat.config.notify import Notify, make_routes
 from heartbeat.config.objective import check_objective, objective
-from heartbeat.config.options import validate
 from heartbeat.config.plan import Draft
 from heartbeat.config.policy import broken, make_policy, policy
 from heartbeat.config.problem import nearest, quoted
@@ -33,14 +30,16 @@ from heartbeat.config.reading import (
     refuse_key,
     text,
 )
+from heartbeat.config.routes import check_routes
 from heartbeat.config.timing import cron, timezone, timing
+from heartbeat.config.typed import Known, read_typed
 from heartbeat.config.types import Types
 from heartbeat.core.policy import Policy, Routes
 from heartbeat.core.schedule import Interval, Schedule
-from heartbeat.plugins.source import digest_of
+from heartbeat.core.switches import ON
 
 RESERVED = "heartbeat."
-LATER = frozenset(["description", "enabled", "windows", "accounts", "steps"])
+LATER = frozenset(["description", "windows"])
 _OTHER_WORDS = {"interval": "every", "period": "every", "frequency": "every", "schedule": "cron", "tz": "timezone",
                 "alerts": "notify", "alert": "notify", "receivers": "notify", "contacts": "notify",
                 "thresholds": "limits", "threshold": "limits", "retries": "policy", "escalation": "escalate",
@@ -50,7 +49,10 @@ _ELSEWHERE = {
     **dict.fromkeys(
         ("raise", "clear", "recheck", "remind", "hold", "missed", "flapping", "warn", "fail"), "belongs into policy:"
     ),
-    **dict.fromkeys(("maintenance", "storm"), "is no key of a check, it stands at the top of the configuration"),
+    **dict.fromkeys(
+        ("maintenance", "storm", "accounts", "mark_traffic"),
+        "is no key of a check, it stands at the top of the configuration",
+    ),
 }
 
 _OF_JUDGING = ("policy", "broken", "escalate", "notify")
@@ -58,10 +60,10 @@ _OF_JUDGING = ("policy", "broken", "escalate", "notify")
 
 @dataclass(frozen=True, slots=True)
 class Around:
-    """What all checks share: the defaults, the types, and what reads the names of receivers."""
+    """What all checks share: the defaults, what their options may refer to, and what reads the names of receivers."""
 
     defaults: Mapping[str, Any]
-    types: Types
+    known: Known
     readers: Mapping[str, Reader]
     judging: dict[Schedule, tuple[Policy, Routes]] = field(default_factory=dict)
     """Made from the defaults alone, for checks that say nothing themselves: nearly all of many."""
@@ -79,6 +81,7 @@ def read_checks(members: Members, around: Around) -> list[Draft]:
         if draft is not None:
             attempt(member.spot.entries().get("was", member.spot), partial(_check_was, draft, taken, renamed))
             drafts.append(draft)
+    check_routes(drafts, members)
     above = _dependencies(members)
     return [replace(draft, depends_on=above[draft.name]) if draft.name in above else draft for draft in drafts]
 
@@ -114,19 +117,17 @@ def _check(member: Member, readers: Mapping[str, Reader], around: Around, spot: 
     given = {word: value for word, value in own.items() if value is not None}
     schedule, timeout = timing(spot, entries, given, around.defaults)
     policy, routes = _judging(spot, entries, given, around, schedule)
-    kind = _type_of(spot, entries, around.types)
-    found = around.types.get(kind, entries[kind]) if kind else None
+    kind = _type_of(spot, entries, around.known.types)
     _check_against(schedule, entries, given)
-    model = validate(found, entries[kind], f'the check type "{kind}"') if found and kind else None
+    made = read_typed(kind, entries[kind], around.known) if kind else None
     labels = _labels(member, entries, around.defaults.get("labels", {}), given.get("labels", {}))
-    if kind is None or model is None or len(spot.problems) > before:
+    if kind is None or made is None or len(spot.problems) > before:
         return None
-    options = to_python(entries[kind].node) or {}
     return Draft(
         name=member.name,
         type=kind,
-        options=options,
-        fingerprint=fingerprint(kind, options, around.types.found.sources[kind].digest),
+        options=made.options,
+        fingerprint=made.fingerprint,
         schedule=schedule,
         timeout=timeout,
         policy=policy,
@@ -138,13 +139,11 @@ def _check(member: Member, readers: Mapping[str, Reader], around: Around, spot: 
         tags=given.get("tags", around.defaults.get("tags", ())),
         objective=given.get("objective"),
         family=member.family,
-        model=model,
+        enabled=given.get("enabled", around.defaults.get("enabled", ON)),
+        folder=made.folder,
+        uses=made.uses,
+        model=made.check,
     )
-
-
-def fingerprint(kind: str, options: Mapping[str, Any], digest: str) -> str:
-    """Return what changes with a check's type, expanded options, or plugin."""
-    return digest_of(kind, json.dumps(options, sort_keys=True), digest)
 
 
 def _judging(
@@ -211,6 +210,7 @@ _READERS: dict[str, Reader] = {
     "policy": policy,
     "broken": broken,
     "depends_on": depends_on,
+    "enabled": itself,
     "limits": limits,
     "objective": objective,
     "notify": itself,

@@ -109,16 +109,19 @@ async def _load_types(
     before = known.checks if known is not None else {}
     for draft in drafts:
         old = before.get(draft.name)
-        if draft.type in types or (old is not None and old.fingerprint == draft.fingerprint):
+        if old is not None and old.fingerprint == draft.fingerprint:
             continue
-        try:
-            if known is None:
-                types[draft.type] = load_type(sources[draft.type])
-            else:
-                types[draft.type] = await asyncio.to_thread(load_type, sources[draft.type])
-        except PluginError as error:
-            place = Place(error.file or Path("plugins"), error.line, 1)
-            raise ConfigError([problem_at(place, "", error.sentence)]) from None
+        for name in (draft.type, *draft.uses):
+            if name not in types:
+                types[name] = await _load_one(sources[name], is_reload=known is not None)
+
+
+async def _load_one(source: Source, *, is_reload: bool) -> type[Check]:
+    try:
+        return await asyncio.to_thread(load_type, source) if is_reload else load_type(source)
+    except PluginError as error:
+        place = Place(error.file or Path("plugins"), error.line, 1)
+        raise ConfigError([problem_at(place, "", error.sentence)]) from None
 
 
 async def _frames(child: Child, paths: Sequence[Path], patience: float) -> Frames:

@@ -1,27 +1,30 @@
 """Expansion of ``${NAME}``, ``${secret:NAME}`` and ``${file:PATH}`` in values that were already parsed.
 
 What has ``${matrix.NAME}`` in it waits until the check that it stands in is expanded into its members, and what has
-``${target.NAME}`` until all files are read, as the targets may stand in any of them.
+``${target.NAME}`` until all files are read, as the targets may stand in any of them. ``${steps.login.token}`` and the
+like stay in the text (``Late``): they are filled in while a check runs.
 """
 
 from __future__ import annotations
 
 import re
 import stat
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
 from heartbeat.config.problem import nearest, quoted
 from heartbeat.redaction import MINIMUM, Redactor
+from heartbeat.references import ROOTS, Late, Part, Reference, parse_reference
 
 SECRET_BYTES = 1024 * 1024
 _TOKEN = re.compile(r"\$(\$\{)|\$\{([^{}]*)\}|\$\{")
 _NAME = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)(?::-(.*))?", re.DOTALL)
 _SECRET_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,199}")
 _MATRIX = re.compile(r"\$(\$\{)|\$\{matrix\.([^{}]*)\}")
-_RESERVED = ("steps.", "accounts.")
+_LATER = tuple(f"{root}." for root in sorted(ROOTS))
+_FILTERS = ("quote",)
 _TARGET = "target."
 
 
@@ -71,30 +74,41 @@ def expand(text: str, folder: Path, around: Surroundings) -> tuple[str, bool]:
         around: where values come from.
 
     Returns:
-        The text, and whether a secret is in it.
+        The text, and whether a secret is in it. It is ``Late`` where something is filled in while a check runs.
 
     Raises:
         NotExpanded: with one sentence about all references that do not work.
     """
     complaints: list[str] = []
     secret = False
-
-    def replace(token: re.Match[str]) -> str:
-        nonlocal secret
-        if token[1]:
-            return "${"
+    parts: list[Part] = []
+    end = 0
+    for token in _TOKEN.finditer(text):
+        parts.append(text[end : token.start()])
+        end = token.end()
         try:
-            value, is_secret = _look_up(token[2], folder, around)
+            value, is_secret = ("${", False) if token[1] else _look_up(token[2], folder, around)
         except NotExpanded as error:
             complaints.append(str(error))
-            return ""
-        secret = secret or is_secret
-        return value
-
-    expanded = _TOKEN.sub(replace, text)
+        else:
+            parts.append(value)
+            secret = secret or is_secret
     if complaints:
         raise NotExpanded("; ".join(complaints))
-    return expanded, secret
+    return _joined([*parts, text[end:]]), secret
+
+
+def _joined(parts: Sequence[Part]) -> str:
+    """Return the text of parts; what stands between two references becomes one of them."""
+    whole: list[Part] = [""]
+    for part in parts:
+        if isinstance(part, str) and isinstance(whole[-1], str):
+            whole[-1] += part
+        else:
+            whole.append(part)
+    if len(whole) == 1:
+        return str(whole[0])
+    return Late(tuple(part for part in whole if part != ""))
 
 
 def is_one_variable(text: str) -> bool:
@@ -132,7 +146,7 @@ def fill(text: str, values: Mapping[str, str]) -> str:
     return _MATRIX.sub(replace, text)
 
 
-def _look_up(reference: str | None, folder: Path, around: Surroundings) -> tuple[str, bool]:
+def _look_up(reference: str | None, folder: Path, around: Surroundings) -> tuple[Part, bool]:
     if not reference:
         raise NotExpanded('"${" opens a reference that does not end; write $${ where you mean the characters')
     if reference.startswith("secret:"):
@@ -142,9 +156,28 @@ def _look_up(reference: str | None, folder: Path, around: Surroundings) -> tuple
         return _keep(path.name, read_secret(path, around), around), True
     if reference.startswith(_TARGET):
         return _target(reference.removeprefix(_TARGET), around)
-    if reference.startswith(_RESERVED):
-        raise NotExpanded(f"${{{reference}}} is not supported here yet")
+    if reference.startswith(_LATER):
+        return _later(reference), False
     return _variable(reference, around.environ), False
+
+
+def _later(written: str) -> Reference:
+    """Return a reference that is filled in while a check runs."""
+    found = parse_reference(written)
+    if found is not None:
+        return found
+    path, has_filter, word = written.partition("|")
+    if has_filter and parse_reference(path) is not None:
+        hint = nearest(word, _FILTERS) or f"; there is {' and '.join(_FILTERS)}"
+        raise NotExpanded(f"{_shown(written)} has the unknown filter {quoted(word)}{hint}")
+    raise NotExpanded(
+        f"{_shown(written)} is no reference: between its dots stand names of letters, digits, _ and -, as in "
+        "${steps.login.token} and ${accounts.shopper.password}"
+    )
+
+
+def _shown(written: str) -> str:
+    return quoted("${" + written + "}")
 
 
 def _target(name: str, around: Surroundings) -> Target:
@@ -158,13 +191,15 @@ def _variable(reference: str, environ: Mapping[str, str]) -> str:
     found = _NAME.fullmatch(reference)
     if not found:
         raise NotExpanded(
-            f"{quoted('${' + reference + '}')} is no reference; there are ${{NAME}}, ${{NAME:-default}}, "
-            "${secret:NAME}, ${file:PATH} and ${target.NAME}, and $${ for the characters"
+            f"{_shown(reference)} is no reference; there are ${{NAME}}, ${{NAME:-default}}, ${{secret:NAME}}, "
+            "${file:PATH} and ${target.NAME}, and $${ for the characters"
         )
     name, default = found.groups()
     value = environ.get(name)
     if default is not None:
         return value or default
+    if value is None and name in ROOTS:
+        raise NotExpanded(f"${{{name}}} needs to say what of it: ${{{name}.NAME}}")
     if value is None:
         hint = nearest(name, [one for one in environ if one.isidentifier()][:1000])
         raise NotExpanded(f"the environment variable {name} is not set{hint}")

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from ipaddress import ip_address
 from urllib.parse import parse_qsl, urlsplit
 
+from heartbeat.config.accounts import FIELDS, NEXT
 from heartbeat.config.advice import Advice, Keys
 from heartbeat.config.document import Node
 from heartbeat.plugins.source import CHECK_KEYS
@@ -19,9 +20,9 @@ _NAME = re.compile(
     r"|credentials?|authorization|cookie|bearer)",
     re.IGNORECASE,
 )
-_KEPT = re.compile(r"\$\{(secret|file):")
+_KEPT = re.compile(r"\$\{((secret|file):|(steps|accounts|run|item)\.)")
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(:-)?\}")
-_NO_SECRETS = frozenset({"expect", "name", "labels"})
+_NO_SECRETS = frozenset({"expect", "name", "labels", "take"})
 """Keys below which no secret belongs: what a target should say, and what is shown."""
 
 
@@ -50,12 +51,23 @@ def _at_the_top(root: Node) -> Iterator[Advice]:
     for name, target in _entries(root, "targets").items():
         if _has_credentials(_text(target)):
             yield from _judge(target, ("targets", name))
+    for name, account in _entries(root, "accounts").items():
+        yield from _in_account(account, ("accounts", name))
     if tokens := _entries(root, "api").get("tokens"):
         for name, token in _mapping(tokens).items():
             yield from _judge(token, ("api", "tokens", name))
     url = _entries(root, "watchdog").get("url")
     if url is not None and _is_telling(_text(url)):
         yield from _judge(url, ("watchdog", "url"))
+
+
+def _in_account(node: Node, keys: Keys) -> Iterator[Advice]:
+    """Look at all fields of an account but the name that it logs in with, and at those it will have."""
+    for key, one in _mapping(node).items():
+        if key == NEXT:
+            yield from _in_account(one, (*keys, key))
+        elif key in FIELDS and key != "user":
+            yield from _judge(one, (*keys, key))
 
 
 def _in_options(node: Node, keys: Keys, kind: str) -> Iterator[Advice]:
@@ -67,6 +79,8 @@ def _in_options(node: Node, keys: Keys, kind: str) -> Iterator[Advice]:
         for one, place in _leaves(child, here):
             if _NAME.fullmatch(key) or _is_secret_url(key, _text(one), kind):
                 yield from _judge(one, place)
+            if isinstance(child.value, list):
+                yield from _in_options(one, place, kind)
         yield from _in_options(child, here, kind)
 
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from pydantic import SecretStr
 
 from heartbeat.channels import Channel
 from heartbeat.check import Check
+from heartbeat.config.accounts import AccountConfig
 from heartbeat.core.limits import Limit
 from heartbeat.core.model import NOTHING, Address
 from heartbeat.core.objectives import Objective
@@ -17,6 +19,7 @@ from heartbeat.core.policy import Policy, Routes
 from heartbeat.core.quiet import Maintenance
 from heartbeat.core.schedule import Cron, Schedule
 from heartbeat.core.storm import StormRule
+from heartbeat.core.switches import ON, Switch
 from heartbeat.redaction import Redactor
 
 FALLBACK = "fallback"
@@ -53,6 +56,8 @@ class CheckConfig:
     """The name as written of the check whose matrix this one comes from; empty for others."""
     tags: tuple[str, ...] = ()
     """Words by which commands choose checks; the daemon makes no use of them."""
+    enabled: Switch = ON
+    """What says whether it runs."""
     digest: bytes = field(default=b"", compare=False)
 
 
@@ -113,6 +118,14 @@ class Drill:
 
 
 @dataclass(frozen=True, slots=True)
+class FlagProvider:
+    """Who answers for flags: ``module:callable``, which returns a provider of OpenFeature when called with options."""
+
+    provider: str
+    options: Mapping[str, Any] = field(default_factory=lambda: NOTHING, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class Config:
     """A whole configuration. ``files`` are all paths whose change means that the configuration may have changed."""
 
@@ -144,6 +157,11 @@ class Config:
     duration_buckets: tuple[float, ...] = (0.05, 0.25, 1.0, 5.0)
     plugins: tuple[Path, ...] = ()
     """The folders of own check types."""
+    flags: FlagProvider | None = None
+    accounts: Mapping[str, AccountConfig] = field(default_factory=lambda: NOTHING)
+    """Test accounts by name."""
+    mark_traffic: bool = True
+    """Whether requests say that they are synthetic, and of which run."""
     targets: Mapping[str, str] = field(default_factory=lambda: NOTHING)
     """Addresses with a name, as they were put in where the configuration refers to them."""
     targeted: Mapping[str, frozenset[str]] = field(default_factory=lambda: NOTHING)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from functools import lru_cache
 from itertools import groupby
 from typing import Any, NamedTuple, TypeVar
 
@@ -15,6 +14,9 @@ from heartbeat.config.document import Node, to_python
 from heartbeat.config.problem import Place, nearest, problem_at, quoted
 from heartbeat.config.reading import Spot
 from heartbeat.config.scalars import kind_of
+from heartbeat.config.shapes import TypeOf, below, is_made, keys_of, shape_of
+from heartbeat.references import Late
+from heartbeat.steps import NO_PART
 
 PART = 8
 """How many characters in a row of a secret are too many to be shown."""
@@ -27,7 +29,7 @@ class _Fault(NamedTuple):
     """One objection, at the node where its path through the tree ended.
 
     ``branch`` holds what is left of pydantic's path: the members of a union that it tried, which are no keys.
-    ``union`` is how many keys came before them.
+    ``union`` is how many keys came before them. ``known`` are the keys that would have been right.
     """
 
     keys: tuple[str | int, ...]
@@ -36,55 +38,74 @@ class _Fault(NamedTuple):
     branch: tuple[str, ...]
     union: int
     error: ErrorDetails
+    known: frozenset[str] = frozenset()
 
 
-def validate(model: type[Model], spot: Spot, what: str) -> Model | None:
+NOT_HERE = "nothing is filled in here: ${...} like this stands in the options of a check within"
+
+
+def no_types(name: str) -> type[BaseModel]:
+    """Return no type: in the options of a channel stands no check."""
+    raise LookupError(name)
+
+
+def validate(
+    model: type[Model], spot: Spot, what: str, type_of: TypeOf = no_types, given: dict[str, Any] | None = None
+) -> Model | None:
     """Return the model of the options at a spot, or None after noting all that is wrong with them.
 
     Args:
         model: the class of the check or channel.
         spot: its options; nothing at all stands for no options.
         what: how a message calls it, such as ``the check type "http"``.
+        type_of: finds the types of checks within.
+        given: the options with something in the place of what is filled in later, where that is so. Where all that is
+            wrong is in such a place, None is returned, and nothing noted.
     """
-    value = {} if spot.node.value is None else to_python(spot.node)
+    value: Any = given or ({} if spot.node.value is None else to_python(spot.node))
     if not isinstance(value, dict):
         spot.wrong(f"must be a mapping of options, not {spot.shown()}")
         return None
     try:
         return model.model_validate(value)
     except ValidationError as error:
-        _note(model, spot, error.errors(include_url=False, include_context=True))
+        faults = [_locate(model, spot, one, type_of) for one in error.errors(include_url=False, include_context=True)]
+        _note(spot, [one for one in faults if given is None or not isinstance(one.node.value, Late)])
     except Exception as error:  # noqa: BLE001 - a plugin's validator may raise anything, and must not hide the other mistakes
         spot.wrong(f"{what} failed while it read its options: {type(error).__name__}: {error}", spot.key)
     return None
 
 
-def _note(model: type[BaseModel], spot: Spot, errors: Sequence[ErrorDetails]) -> None:
-    faults = [_locate(spot, error) for error in errors]
+def _note(spot: Spot, faults: Sequence[_Fault]) -> None:
     for fault in _one_per_union(faults):
         path = ".".join((spot.path, *map(str, fault.keys)))
-        spot.problems.append(problem_at(fault.place, path, _sentence(model, fault)))
+        spot.problems.append(problem_at(fault.place, path, _sentence(fault)))
 
 
-def _locate(spot: Spot, error: ErrorDetails) -> _Fault:
-    """Follow pydantic's path as far as the tree has it; what is no key there names a member of a union."""
+def _locate(model: type[BaseModel], spot: Spot, error: ErrorDetails, type_of: TypeOf) -> _Fault:
+    """Follow pydantic's path as far as the tree has it.
+
+    What is no key there is a key that the model put in itself, where its schema knows one of this name. Else it names
+    a member of a union.
+    """
     node, place, keys, branch = spot.node, spot.key or spot.node.place, [], []
-    union = -1
-    for step in error["loc"]:
+    union, shapes, known = -1, [shape_of(model)], frozenset[str]()
+    for step in error["loc"][:-1] if error["type"] == "missing" else error["loc"]:
+        known = frozenset(keys_of(shapes))
         child = _child(node, step)
         if child is not None:
             place = child.place
             keys.append(step)
             node = child
-        else:
+        elif not is_made(shapes, step):
             union = len(keys) if union < 0 else union
             branch.append(str(step))
-    if error["type"] == "missing" and branch:
-        branch.pop()
-    if error["type"] == "extra_forbidden" and keys:
+            continue
+        shapes = below(shapes, step, type_of)
+    if error["type"] in ("extra_forbidden", NO_PART) and keys:
         place = _key_place(spot, keys)
         keys.pop()
-    return _Fault(tuple(keys), place, node, tuple(branch), union, error)
+    return _Fault(tuple(keys), place, node, tuple(branch), union, error, known)
 
 
 def _child(node: Node, step: str | int) -> Node | None:
@@ -131,13 +152,14 @@ def _is_wrong_kind(fault: _Fault) -> bool:
     return len(fault.keys) == fault.union and fault.error["type"].endswith(("_type", "_parsing"))
 
 
-def _sentence(model: type[BaseModel], fault: _Fault) -> str:
+def _sentence(fault: _Fault) -> str:
     error = fault.error
     if error["type"] == "missing":
         return f"needs {quoted(error['loc'][-1])}"
     if error["type"] == "extra_forbidden":
-        known = _known_keys(model, fault.keys)
-        return f"unknown key {quoted(error['loc'][-1])}{nearest(str(error['loc'][-1]), known)}"
+        return f"unknown key {quoted(error['loc'][-1])}{nearest(str(error['loc'][-1]), fault.known)}"
+    if isinstance(fault.node.value, Late) and error["type"] != "value_error":  # a type says that of what it knows
+        return NOT_HERE
     said = _without_parts(_said(error), _secrets_in(fault.node))
     if error["type"] == "string_type" and isinstance(fault.node.value, (bool, int, float)):
         return f"{said}, not {kind_of(fault.node.value)}; put it in quotes"
@@ -197,41 +219,3 @@ def _without(parts: set[str], said: str) -> str:
 
 
 _VERBS = {"be": "must be ", "have": "must have ", "match": "must match "}
-
-
-def _known_keys(model: type[BaseModel], keys: Sequence[str | int]) -> set[str]:
-    """Return the keys that a model takes at a path, from its JSON Schema."""
-    schema = _schema_of(model)
-    here = [schema]
-    for step in keys:
-        here = [child for one in here for child in _step(schema, one, step)]
-    return {key for one in here for each in _members(schema, one) for key in each.get("properties", {})}
-
-
-def _step(schema: dict[str, Any], here: dict[str, Any], step: str | int) -> list[dict[str, Any]]:
-    children = []
-    for one in _members(schema, here):
-        found = (
-            one.get("items")
-            if isinstance(step, int)
-            else one.get("properties", {}).get(step, one.get("additionalProperties"))
-        )
-        children += [found] if isinstance(found, dict) else []
-    return children
-
-
-def _members(schema: dict[str, Any], here: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """Yield the schemas that one stands for: itself, what it refers to, the members of a union."""
-    if reference := here.get("$ref", ""):
-        yield from _members(schema, schema.get("$defs", {}).get(reference.rpartition("/")[2], {}))
-    for one in (*here.get("anyOf", ()), *here.get("oneOf", ()), *here.get("allOf", ())):
-        yield from _members(schema, one)
-    yield here
-
-
-@lru_cache(maxsize=32)
-def _schema_of(model: type[BaseModel]) -> dict[str, Any]:
-    try:
-        return model.model_json_schema()
-    except Exception:  # noqa: BLE001 - only a hint is lost where a plugin's type has no schema
-        return {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from heartbeat.check import Check
@@ -10,6 +11,7 @@ from heartbeat.core.limits import Limit
 from heartbeat.core.objectives import Objective
 from heartbeat.core.policy import Policy, Routes
 from heartbeat.core.schedule import Schedule
+from heartbeat.core.switches import ON, Switch
 from heartbeat.plugins import Source
 from heartbeat.plugins.source import digest_of
 
@@ -38,6 +40,11 @@ class Draft:
     objective: Objective | None = None
     family: str = ""
     tags: tuple[str, ...] = ()
+    enabled: Switch = ON
+    folder: Path = Path()
+    """What paths in the options are relative to."""
+    uses: tuple[str, ...] = ()
+    """The names of the types in the options."""
     model: Check | None = field(default=None, compare=False)
     digest: bytes = b""
 
@@ -74,4 +81,4 @@ def digest(draft: Draft) -> bytes:
     """Return what changes with anything about a check; the fingerprint stands for its type and options."""
     told = (draft.name, draft.fingerprint, draft.schedule, draft.timeout, draft.policy, draft.limits)
     rest = (draft.notify, draft.labels, draft.runbook, draft.was, draft.depends_on, draft.objective, draft.family)
-    return bytes.fromhex(digest_of(repr((told, *rest, draft.tags))))
+    return bytes.fromhex(digest_of(repr((told, *rest, draft.tags, draft.enabled))))

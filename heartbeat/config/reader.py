@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import os
-import stat
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from heartbeat.config.accounts import read_accounts
 from heartbeat.config.checks import Around, read_checks
-from heartbeat.config.document import FILE_BYTES, Expand, Node, lay_over, parse
+from heartbeat.config.document import Expand, Node, lay_over, parse
 from heartbeat.config.drills import read_drills
+from heartbeat.config.enabled import enabled_reader
 from heartbeat.config.expansion import (
     Deferred,
     Surroundings,
@@ -21,18 +21,22 @@ from heartbeat.config.expansion import (
     needs_matrix,
     needs_targets,
 )
+from heartbeat.config.files import list_files, merge, read_text
+from heartbeat.config.filling import refuse_late
 from heartbeat.config.matrix import Members, Values, expand_all, refuse_deferred
 from heartbeat.config.notify import escalation_reader, notify_reader, receivers_named
-from heartbeat.config.plan import Plan
-from heartbeat.config.problem import ConfigError, Place, Problem, problem_at, quoted
-from heartbeat.config.reading import Spot, attempt
+from heartbeat.config.plan import Plan, Way
+from heartbeat.config.problem import ConfigError, Place, Problem, problem_at
+from heartbeat.config.reading import Reader, Spot, attempt
 from heartbeat.config.receivers import read_receivers
 from heartbeat.config.scalars import Scalar, resolve
 from heartbeat.config.settings import STORE, control_path, read_defaults, read_top
 from heartbeat.config.targets import fill_targets, take_targets, targets_of_checks
+from heartbeat.config.typed import Known
 from heartbeat.config.types import Types, problem_of
 from heartbeat.core.model import NOTHING
 from heartbeat.plugins import Found, Source, discover
+from heartbeat.references import Late
 
 MESSAGE_CHARACTERS = 500
 
@@ -48,6 +52,8 @@ class _Reading:
     noted: int = 0
     deferred: bool = False
     """Something refers to the values of a matrix, or to targets."""
+    late: bool = False
+    """Something refers to what is known only while a check runs."""
 
     def expand(self, text: str, plain: bool, file: Path) -> tuple[Scalar | Deferred, bool]:
         """Expand one scalar; one that is a single plain variable may become a number."""
@@ -58,6 +64,7 @@ class _Reading:
 
     def expand_now(self, text: str, may_be_number: bool, file: Path) -> tuple[Scalar, bool]:
         value, secret = expand(text, file.parent, self.around)
+        self.late = self.late or isinstance(value, Late)
         return resolve(value) if may_be_number and value else value, secret
 
     def fill(self, node: Node, values: Values = NOTHING) -> Node:
@@ -108,7 +115,7 @@ def read(
         ConfigError: with all mistakes.
     """
     reading = _Reading(Surroundings(environ))
-    written = _merge(_documents(paths, reading, reading.expand), reading)
+    written = merge(_documents(paths, reading, reading.expand), reading.problems)
     for above in _documents(over, reading, reading.expand) if over else ():
         written = lay_over(written, above)
     root, about_targets = _with_targets(Spot(written, "", reading.problems), reading, targets)
@@ -119,26 +126,37 @@ def read(
     types = _types(top, reading, loading)
     receivers = read_receivers(top["receivers"]) if "receivers" in top else {}
     notify = receivers_named(receivers)
-    readers = {"notify": notify_reader(receivers), "escalate": escalation_reader(receivers)}
+    readers = _readers(receivers, environ, has_flags="flags" in root.node.value)
     defaults = read_defaults(top["defaults"], readers) if "defaults" in top else {}
-    drafts = read_checks(members, Around(defaults, types, readers))
+    accounts = read_accounts(top["accounts"], reading.around) if "accounts" in top else {}
+    drafts = read_checks(members, Around(defaults, Known(types, accounts, reading.around.files), readers))
     types.load_all(lambda source: source.path is not None and not source.bundled)
-    settings = {**_settings(top, root), **about_targets, "tokens": top.get("api", {})}
+    settings = {**_settings(top, root), **about_targets, "tokens": top.get("api", {}), "accounts": accounts}
     settings["self_notify"] = attempt(top["self_notify"], notify, ()) if "self_notify" in top else ()
     if "drill" in top:
-        settings["drills"] = attempt(
-            top["drill"], lambda spot: read_drills(spot, receivers, notify, settings["self_notify"]), ()
-        )
+        hears = settings["self_notify"]
+        settings["drills"] = attempt(top["drill"], lambda spot: read_drills(spot, receivers, notify, hears), ())
     reading.fail()
     settings["files"] = (*reading.around.files, *_plugin_files(types.found, settings["plugins"]))
-    sources = {draft.type: types.found.sources[draft.type] for draft in drafts}
+    sources = {name: types.found.sources[name] for draft in drafts for name in (draft.type, *draft.uses)}
     return Plan(settings, receivers, drafts, sources, tuple(reading.around.secrets))
+
+
+def _readers(
+    receivers: Mapping[str, tuple[Way, ...]], environ: Mapping[str, str], *, has_flags: bool
+) -> dict[str, Reader]:
+    """Return what reads those keys of checks and defaults that depend on the rest of the configuration."""
+    return {
+        "notify": notify_reader(receivers),
+        "escalate": escalation_reader(receivers),
+        "enabled": enabled_reader(environ, has_flags=has_flags),
+    }
 
 
 def read_as_written(paths: Sequence[Path]) -> Node:
     """Return the tree of files and folders with its references as they are written. Raises ``ConfigError``."""
     reading = _Reading(Surroundings({}))
-    return _merge(_documents(paths, reading, lambda text, _plain, _file: (text, False)), reading)
+    return merge(_documents(paths, reading, lambda text, _plain, _file: (text, False)), reading.problems)
 
 
 def _with_targets(tree: Spot, reading: _Reading, targets: Mapping[str, str]) -> tuple[Spot, dict[str, Any]]:
@@ -156,6 +174,8 @@ def _members(root: Spot, reading: _Reading) -> Members:
     members = expand_all(entries["checks"], reading.fill) if "checks" in entries else Members()
     if reading.deferred:
         refuse_deferred(root)
+    if reading.late:
+        refuse_late(root, [member.spot for member in members.checks])
     reading.parsed(whole=True)
     return members
 
@@ -173,6 +193,8 @@ def _settings(top: Mapping[str, Any], root: Spot) -> dict[str, Any]:
         "concurrency",
         "maintenance",
         "storm",
+        "flags",
+        "mark_traffic",
     )
     settings = {key: top[key] for key in plain if key in top}
     if top.get("metrics"):
@@ -203,9 +225,11 @@ def _plugin_files(found: Found, folders: Iterable[Path]) -> tuple[Path, ...]:
 
 def _documents(paths: Sequence[Path], reading: _Reading, expand: Expand) -> list[Node]:
     trees = []
-    files = _files(paths, reading)
+    files = list_files(paths, reading.problems)
+    for path in (*paths, *files):
+        reading.around.files[path.absolute()] = None
     for file in files:
-        text = _read_text(file, reading)
+        text = read_text(file, reading.problems)
         tree = parse(text, file, expand, reading.problems) if text is not None else None
         if tree is None:
             continue
@@ -216,68 +240,3 @@ def _documents(paths: Sequence[Path], reading: _Reading, expand: Expand) -> list
         trees.append(tree)
     reading.parsed(whole=len(trees) == len(files) > 0)
     return trees
-
-
-def _files(paths: Sequence[Path], reading: _Reading) -> tuple[Path, ...]:
-    """Return the files that paths stand for, each once, in order."""
-    files: dict[Path, None] = {}
-    for path in paths:
-        reading.around.files[path.absolute()] = None
-        if not path.is_dir():
-            files[path] = None
-            continue
-        inside = [one for one in path.iterdir() if one.suffix in (".yaml", ".yml") and not one.name.startswith(".")]
-        if not inside:
-            reading.problems.append(problem_at(Place(path), "", "has no *.yaml file in it"))
-        files |= dict.fromkeys(sorted(inside))
-    for file in files:
-        reading.around.files[file.absolute()] = None
-    return tuple(files)
-
-
-def _read_text(file: Path, reading: _Reading) -> str | None:
-    problem = ""
-    try:
-        status = os.stat(file)  # noqa: PTH116 - a pipe must not be opened before it is known to be one
-        if not stat.S_ISREG(status.st_mode):
-            problem = "is no file"
-        elif status.st_size > FILE_BYTES:
-            problem = "is larger than 10 MiB"
-        else:
-            return file.read_text(encoding="utf-8-sig")
-    except OSError as error:
-        problem = f"cannot be read: {error.strerror}"
-    except UnicodeDecodeError as error:
-        problem = f"is no UTF-8 text (byte {error.start})"
-    reading.problems.append(problem_at(Place(file), "", problem))
-    return None
-
-
-def _merge(trees: Sequence[Node], reading: _Reading) -> Node:
-    """Merge top levels; mappings are merged key by key, and nothing may be said twice."""
-    if len(trees) == 1:
-        return trees[0]
-    values: dict[str, Node] = {}
-    keys: dict[str, Place] = {}
-    for tree in trees:
-        for key, child in tree.value.items():
-            if key in values and isinstance(values[key].value, dict) and isinstance(child.value, dict):
-                values[key] = _join(key, values[key], child, reading)
-            elif key in values:
-                _said_twice(key, key, tree.keys[key], keys[key], reading)
-            else:
-                values[key], keys[key] = child, tree.keys[key]
-    return Node(values, trees[0].place, keys)
-
-
-def _join(path: str, first: Node, second: Node, reading: _Reading) -> Node:
-    for key in second.value.keys() & first.value.keys():
-        _said_twice(f"{path}.{key}", key, second.keys[key], first.keys[key], reading)
-    # the order is that of the files, and what was said first holds
-    return Node(
-        {**first.value, **second.value, **first.value}, first.place, {**first.keys, **second.keys, **first.keys}
-    )
-
-
-def _said_twice(path: str, key: str, here: Place, there: Place, reading: _Reading) -> None:
-    reading.problems.append(problem_at(here, path, f"{quoted(key)} is already there, at {there}"))

@@ -208,6 +208,14 @@ def choice(*words: str) -> Reader:
     return read
 
 
+def boolean(spot: Spot) -> bool:
+    """Read true or false."""
+    value = spot.node.value
+    if not isinstance(value, bool):
+        raise Wrong(f"must be true or false, not {spot.shown()}")
+    return value
+
+
 def path(spot: Spot) -> Path:
     """Read a path; a relative one is relative to the folder of its file."""
     return (spot.node.place.file.parent / text(spot)).absolute()

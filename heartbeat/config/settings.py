@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 from pydantic import SecretStr
 
 from heartbeat.config.api import api
+from heartbeat.config.enabled import flags
 from heartbeat.config.labels import LABEL_CHARACTERS, labels
 from heartbeat.config.maintenance import maintenance
 from heartbeat.config.model import History, Log, Watchdog, Web
@@ -25,6 +26,7 @@ from heartbeat.config.reading import (
     Spot,
     Wrong,
     attempt,
+    boolean,
     choice,
     duration,
     fields,
@@ -44,7 +46,6 @@ SOCKET_BYTES = 100
 """Linux takes 107 bytes for the path of a unix socket, others fewer."""
 LATER = frozenset(
     [
-        "accounts",
         "flows",
         "steps",
         "templates",
@@ -63,7 +64,7 @@ _OTHER_WORDS = {
     **dict.fromkeys(("database", "storage"), "store"),
     "logging": "log", "retention": "history", "listen": "web", "default": "defaults", "socket": "control",
     **dict.fromkeys(("dead_mans_switch", "deadman", "healthcheck"), "watchdog"), "drills": "drill",
-    "target": "targets",
+    "target": "targets", **dict.fromkeys(("account", "credentials", "logins", "users"), "accounts"),
 }  # fmt: skip
 _LISTEN = re.compile(r"(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9._-]+):([0-9]{1,5})")
 
@@ -211,6 +212,7 @@ DEFAULTS: dict[str, Reader] = {
     "timeout": duration(0.01),
     "policy": policy,
     "broken": broken,
+    "enabled": itself,
     "notify": itself,
     "escalate": itself,
     "labels": labels,
@@ -234,7 +236,10 @@ _TOP: dict[str, Reader] = {
     "stall_limit": duration(5.0, 3600.0),
     "concurrency": whole(1, 100_000),
     "maintenance": maintenance,
+    "flags": flags,
     "storm": storm,
+    "mark_traffic": boolean,
+    "accounts": itself,
     "targets": itself,
     "defaults": itself,
     "checks": itself,

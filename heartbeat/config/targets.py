@@ -12,6 +12,7 @@ from heartbeat.config.document import Node
 from heartbeat.config.expansion import Deferred, Surroundings, Target, expand, needs_matrix
 from heartbeat.config.problem import quoted
 from heartbeat.config.reading import TEXT_CHARACTERS, Spot, Wrong, attempt, check_name
+from heartbeat.references import Late
 
 _NAMED = re.compile(r"\$\{target\.([^{}$]*)")
 
@@ -45,6 +46,9 @@ def _replace(name: str, text: str, spot: Spot, around: Surroundings) -> None:
         value, secret = expand(text, Path.cwd(), around)
     except ValueError as error:
         spot.wrong(f"cannot be replaced: {error}")
+        return
+    if isinstance(value, Late):
+        spot.wrong(f"cannot be replaced by what is known only while a check runs: {value}")
         return
     if spot.node.secret and not secret and around.redactor.add(f"target.{name}", value):
         around.secrets[f"target.{name}", value] = None

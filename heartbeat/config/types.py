@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from heartbeat.check import Check
-from heartbeat.config.problem import Place, Problem, problem_at
+from heartbeat.config.problem import Place, Problem, nearest, problem_at, quoted
 from heartbeat.config.reading import Spot
 from heartbeat.plugins import Found, PluginError, Source, load_type
 
@@ -24,6 +24,8 @@ class Types:
     problems: list[Problem]
     loading: Callable[[Source], None]
     loaded: dict[str, type[Check] | None] = field(default_factory=dict)
+    failed: dict[str, str] = field(default_factory=dict)
+    """Why types in the options of others did not load."""
 
     def get(self, name: str, spot: Spot) -> type[Check] | None:
         """Return the class of a type for the check at a spot, or None after noting why there is none."""
@@ -37,6 +39,22 @@ class Types:
                 else:
                     self.problems.append(problem_of(error))
         return self.loaded[name]
+
+    def find(self, name: str) -> type[Check]:
+        """Return the class of a type that stands in the options of another. Raises ``LookupError`` with a sentence."""
+        if name not in self.found.sources:
+            raise LookupError(f"unknown check type {quoted(name)}{nearest(name, self.found.sources)}")
+        loaded = self.loaded.get(name)
+        if loaded is not None:
+            return loaded
+        if name not in self.failed:
+            try:
+                loaded = self.loaded[name] = self._load(name)
+            except PluginError as error:
+                self.failed[name] = error.sentence
+            else:
+                return loaded
+        raise LookupError(self.failed[name])
 
     def load_all(self, needed: Callable[[Source], bool]) -> None:
         """Load the types that are asked for, noting those that do not load."""

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from heartbeat.core.batch import Batch, Story, stories
 from heartbeat.core.model import Event, derive_id
 from heartbeat.core.sentences import is_test, is_urgent, state_of
-from heartbeat.core.telling import EVIDENCE_TOTAL, Pairs, Part, mention, short_id, some, tell
+from heartbeat.core.telling import EVIDENCE_TOTAL, Pairs, Part, is_command, mention, short_id, some, tell
 from heartbeat.core.text import cut, plain
 from heartbeat.core.times import lasting
 
@@ -198,7 +198,7 @@ def _details(part: Part) -> list[str]:
 
 def _indented(name: str, text: str) -> str:
     """Indent a text; a command only by spaces, so that it can be copied and run."""
-    margin = "    " if name == "curl" else "  | "
+    margin = "    " if is_command(name) else "  | "
     return "\n".join(f"{margin}{line}" for line in text.split("\n"))
 
 

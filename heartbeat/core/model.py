@@ -89,8 +89,6 @@ class Caution:
 
     reason: Reason
     sentence: str
-    expected: str | None = None
-    observed: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +109,9 @@ class Result:
     dropped: int = 0
     """Records that were refused: after the deadline, over the cap, not finite, or badly named."""
     caution: Caution | None = None
-    """What the plugin warns of, where the outcome is ok."""
+    """What the plugin warns of, where the outcome is ok; ``expected`` and ``observed`` then belong to it."""
+    marked: bool = False
+    """Its requests told the id of the run, so that its trace can be looked for (``core.trace``). It is not stored."""
 
 
 @dataclass(frozen=True, slots=True)

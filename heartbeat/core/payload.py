@@ -65,6 +65,7 @@ def _whole(event: Event, characters: int, entries: int) -> dict[str, Any]:
             for finding in event.findings[:entries]
         ],
         "run": _run(event.run) if event.run else None,
+        "trace_id": plain(context.get("trace_id", ""), 32) or None,
         "result": _result(event.result, characters, entries) if event.result else None,
         "labels": _texts(context.get("labels") or {}, 200, min(entries, 30)),
         "location": plain(context.get("location", ""), 200),

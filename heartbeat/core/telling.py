@@ -134,9 +134,11 @@ def _labels(event: Event) -> str:
 
 
 def _trace(event: Event) -> str:
+    """Return the trace that our requests told of, and what the check noted of that of its target."""
     kept = event.result.evidence if event.result else {}
-    found = (event.context.get(name) or kept.get(name) for name in _TRACES)
-    return plain(next(filter(None, found), ""), 200)
+    noted = [text for name, text in kept.items() if _is(name, *_TRACES)]
+    found = [plain(text, 100) for text in (event.context.get("trace_id"), *noted) if text]
+    return plain(", ".join(dict.fromkeys(found)), 300)
 
 
 def _evidence(event: Event, room: int) -> Pairs:
@@ -151,13 +153,23 @@ def _evidence(event: Event, room: int) -> Pairs:
         measured = list(result.measurements.items())[:FACTS]
         evidence.append(("measurements", "\n".join(f"{plain(n, 64):<24} {_show(n, value)}" for n, value in measured)))
     for name, text in result.evidence.items():
-        most = COMMAND_CHARACTERS if name == "curl" else EVIDENCE_CHARACTERS
+        most = COMMAND_CHARACTERS if is_command(name) else EVIDENCE_CHARACTERS
         if room <= 0:
             break
-        if name not in _TRACES and (kept := block(text, min(most, room))):
+        if not _is(name, *_TRACES) and (kept := block(text, min(most, room))):
             evidence.append((plain(name, 64), kept))
             room -= len(kept)
     return tuple(evidence)
+
+
+def is_command(name: str) -> bool:
+    """Say whether a piece of evidence is a command to be copied and run."""
+    return _is(name, "curl")
+
+
+def _is(name: str, *wanted: str) -> bool:
+    """Say whether evidence is called so, also that of a step, whose name stands before it."""
+    return name.rpartition(" ")[2] in wanted
 
 
 def _show(name: str, value: float) -> str:

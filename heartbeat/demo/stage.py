@@ -80,6 +80,7 @@ def variables(sockets: Sockets, name_server: str, web_port: int, folder: Path) -
         "SHOP_ORDERS": f"sqlite:///{folder}/shop.db",
         "SHOP_USER": USER,
         "SHOP_PASSWORD": PASSWORD,
+        "SHOP_NEXT_PASSWORD": "",
         "JOB_TOKEN": JOB_TOKEN,
     }
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from heartbeat.http.ascii import ascii_url
+from heartbeat.http.cookies import Cookies, cookies_of
 from heartbeat.http.engine import Engine, close, engine, fetch
 from heartbeat.http.evidence import note_evidence
 from heartbeat.http.expect import Expect
@@ -22,6 +23,7 @@ from heartbeat.http.message import (
     target,
 )
 from heartbeat.http.resolver import resolve
+from heartbeat.http.text import decode
 
 if TYPE_CHECKING:
     from heartbeat.http.transport import CurlTransport, client
@@ -31,6 +33,7 @@ __all__ = [
     "TLS",
     "USER_AGENT",
     "Certificate",
+    "Cookies",
     "CurlTransport",
     "Engine",
     "Expect",
@@ -42,6 +45,8 @@ __all__ = [
     "ascii_url",
     "client",
     "close",
+    "cookies_of",
+    "decode",
     "engine",
     "fetch",
     "guard_webhook_target",

@@ -12,23 +12,32 @@ from contextlib import suppress
 from dataclasses import replace
 from itertools import chain
 from time import perf_counter
+from typing import NamedTuple
 
 import pycurl
 
 from heartbeat.check import CheckBroken, CheckFailed
 from heartbeat.http.certificates import Certificates
+from heartbeat.http.cookies import Cookies
 from heartbeat.http.errors import Ending, failure
 from heartbeat.http.handle import Easy, Exchange, Profile, aim, configure, profile_of, system_bundle
 from heartbeat.http.measure import read_back, system_error
-from heartbeat.http.message import Certificate, Request, Response, Target, Trace, target
+from heartbeat.http.message import Certificate, Pairs, Request, Response, Target, Trace, target
 from heartbeat.http.multi import Multi
-from heartbeat.http.redirects import next_request
+from heartbeat.http.redirects import next_request, same_origin
 from heartbeat.http.resolver import close_resolver, resolve
 
 HANDLES_KEPT = 128
 ATTRIBUTE = "_heartbeat_http_engine"
 WELL = Ending(0, "", 0, 0.0, overflow=False, refused="")
 """How nearly all exchanges end."""
+
+
+class Limit(NamedTuple):
+    """Until when a request may take, and how many seconds that were from the start."""
+
+    deadline: float
+    seconds: float
 
 
 class Engine:
@@ -41,22 +50,35 @@ class Engine:
         self._multis: dict[str, tuple[int, Multi]] = {}
         self._certificates = Certificates()
 
-    async def fetch(self, request: Request, *, timeout: float, trace: Trace | None = None) -> Response:  # noqa: ASYNC109 - one deadline for all hops, told to libcurl too
+    async def fetch(
+        self,
+        request: Request,
+        *,
+        timeout: float,  # noqa: ASYNC109 - one deadline for all hops, told to libcurl too
+        trace: Trace | None = None,
+        marks: Pairs = (),
+        cookies: Cookies | None = None,
+    ) -> Response:
         """Send a request, follow redirects if it says so, and return the final answer.
 
         Args:
             request: what to send.
             timeout: seconds for all of it: names, connections, redirects, bodies.
             trace: filled in on the way, also when this fails or is cancelled.
+            marks: headers of this run alone. The request's own win, and like those they never leave the origin.
+            cookies: sent along, and taken from every answer; None where there are none.
 
         Raises:
             CheckFailed: the target is bad (resolve, connect, tls, certificate, timeout, reset, protocol).
             CheckBroken: we are (config, resource).
         """
         trace = trace if trace is not None else Trace()
-        deadline = perf_counter() + timeout
+        limit = Limit(perf_counter() + timeout, timeout)
         while True:
-            response = await self._exchange(request, deadline, timeout, trace)
+            extra = marks if cookies is None else (*marks, *_cookie(cookies, request, trace))
+            response = await self._exchange(request, limit, trace, extra)
+            if cookies is not None:
+                trace.set_cookies += cookies.take(response)
             following = next_request(request, response) if request.follow_redirects else None
             if following is None:
                 return response
@@ -65,6 +87,8 @@ class Engine:
                     f"{target(request.url)} redirects more than {request.max_redirects} times", reason="protocol"
                 )
             trace.redirects += 1
+            if not same_origin(request.url, following.url):
+                marks = ()
             request = following
 
     def close(self) -> None:
@@ -82,30 +106,33 @@ class Engine:
     async def _exchange(
         self,
         request: Request,
-        deadline: float,
-        timeout: float,  # noqa: ASYNC109 - only told in a sentence
+        limit: Limit,
         trace: Trace,
+        extra: Pairs = (),
         *,
         look: bool = False,
     ) -> Response:
-        """Make one hop: resolve, connect, send, receive. ``look`` asks for the certificate even where it is known."""
+        """Make one hop: resolve, connect, send, receive.
+
+        ``extra`` are headers of this hop alone; ``look`` asks for the certificate even where it is known.
+        """
         there = _target_of(request.url)
         trace.begin(request)
-        entry = await self._look_up(request, there, deadline, trace)
+        entry = await self._look_up(request, there, limit.deadline, trace)
         multi = self._multi_for(request, there)
         profile = profile_of(request, there)
         known = None if look else self._certificates.recall(request, there)
-        exchange = Exchange(self._acquire(profile), request, there, trace, looks=known is None)
+        exchange = Exchange(self._acquire(profile), request, there, trace, looks=known is None, extra=extra)
         usable = False
         try:
-            _prepare(exchange, profile, deadline - perf_counter(), entry)
-            end = await _perform(multi, exchange, timeout)
+            _prepare(exchange, profile, limit.deadline - perf_counter(), entry)
+            end = await _perform(multi, exchange, limit.seconds)
             usable = end.code == 0 and not request.connect_only
         finally:
             self._release(exchange.easy, usable=usable)
         if known:
             failed = end.code == pycurl.E_PEER_FAILED_VERIFICATION
-            trace.certificate = await self._look(request, deadline, timeout) if failed else known
+            trace.certificate = await self._look(request, limit) if failed else known
         elif trace.certificate:
             self._certificates.keep(request, there, trace.certificate)
         if end.code:
@@ -117,11 +144,11 @@ class Engine:
         _demand_version(request, there, trace.response)
         return trace.response
 
-    async def _look(self, request: Request, deadline: float, timeout: float) -> Certificate | None:  # noqa: ASYNC109 - as above
+    async def _look(self, request: Request, limit: Limit) -> Certificate | None:
         """Shake hands once more, to see a certificate that is not the known one: it failed, so nothing is sent."""
         seen, harmless = Trace(), replace(request, method="HEAD", body=None)
         with suppress(CheckFailed):
-            await self._exchange(harmless, deadline, timeout, seen, look=True)
+            await self._exchange(harmless, limit, seen, look=True)
         return seen.certificate
 
     async def _look_up(self, request: Request, there: Target, deadline: float, trace: Trace) -> list[str]:
@@ -198,9 +225,16 @@ def close() -> None:
     close_resolver()
 
 
-async def fetch(request: Request, *, timeout: float, trace: Trace | None = None) -> Response:  # noqa: ASYNC109 - as in Engine.fetch
+async def fetch(
+    request: Request,
+    *,
+    timeout: float,  # noqa: ASYNC109 - as in Engine.fetch
+    trace: Trace | None = None,
+    marks: Pairs = (),
+    cookies: Cookies | None = None,
+) -> Response:
     """Send a request on the running loop's engine; see ``Engine.fetch``."""
-    return await engine().fetch(request, timeout=timeout, trace=trace)
+    return await engine().fetch(request, timeout=timeout, trace=trace, marks=marks, cookies=cookies)
 
 
 def _target_of(url: str) -> Target:
@@ -208,6 +242,14 @@ def _target_of(url: str) -> Target:
         return target(url)
     except ValueError as error:
         raise CheckBroken(str(error), reason="config") from None
+
+
+def _cookie(cookies: Cookies, request: Request, trace: Trace) -> Pairs:
+    """Return the header with the cookies for a request; one that its caller wrote is left alone."""
+    is_own = any(name.lower() == "cookie" for name, _ in request.headers)
+    sent = "" if is_own else cookies.header(request.url)
+    trace.has_cookies = bool(sent)
+    return (("Cookie", sent),) if sent else ()
 
 
 def _prepare(exchange: Exchange, profile: Profile, seconds: float, entry: list[str]) -> None:

@@ -78,6 +78,8 @@ def curl_command(request: Request, trace: Trace) -> str:
     parts = ["curl -sS -i --max-time 30", *_method(request)]
     for name, value in request.headers:
         parts.append("-H " + _header(name, value))
+    if trace.has_cookies:
+        parts.append("-H " + _header("Cookie", ""))
     if request.body is not None and request.content_type:
         parts.append("-H " + shlex.quote(f"Content-Type: {request.content_type}"))
     if request.body is not None:

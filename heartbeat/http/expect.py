@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from jsonpath import JSONPath, JSONPathEnvironment
 
 SUCCESS = ((200, 299),)
+UNAUTHORIZED = 401  # whoever asked, his credentials are refused or missing (RFC 9110 section 15.5.2)
 NODES = 1000  # values that one path may give
 
 
@@ -104,9 +105,8 @@ class Expect(BaseModel):
     def _hold_status(self, status: int) -> None:
         if not any(low <= status <= high for low, high in self.status):
             wanted = ", ".join(str(low) if low == high else f"{low}-{high}" for low, high in self.status)
-            raise CheckFailed(
-                f"the status is {status}, not {wanted}", reason="status", expected=wanted, observed=status
-            )
+            reason = "auth" if status == UNAUTHORIZED else "status"
+            raise CheckFailed(f"the status is {status}, not {wanted}", reason=reason, expected=wanted, observed=status)
 
     def _hold_json(self, response: Response) -> None:
         from jsonpath import JSONPathError  # noqa: PLC0415 - as above

@@ -14,7 +14,7 @@ import certifi
 import pycurl
 
 from heartbeat.check import CheckBroken
-from heartbeat.http.message import HEADER_LIMIT, AddressGuard, Request, Target, Trace
+from heartbeat.http.message import HEADER_LIMIT, AddressGuard, Pairs, Request, Target, Trace
 from heartbeat.http.text import clean
 
 DEBIAN_BUNDLE = "/etc/ssl/certs/ca-certificates.crt"
@@ -101,7 +101,7 @@ Profile = tuple[object, ...]
 class Easy:
     """One of libcurl's easy handles, with what takes its answers in. It keeps its options between exchanges."""
 
-    __slots__ = ("curl", "looks", "milliseconds", "profile", "resolves", "sink")
+    __slots__ = ("curl", "is_marked", "lines", "looks", "milliseconds", "own", "profile", "resolves", "sink")
 
     def __init__(self) -> None:
         self.curl: Any = pycurl.Curl()
@@ -110,11 +110,14 @@ class Easy:
         self.milliseconds = 0
         self.resolves = False
         self.looks = False
+        self.lines: list[str | bytes] = []
+        self.own: frozenset[str] = frozenset()
+        self.is_marked = False
 
     def forget(self) -> None:
         """Drop all options, so that the handle is as good as new."""
         self.curl.reset()
-        self.profile, self.milliseconds, self.resolves, self.looks = None, 0, False, False
+        self.profile, self.milliseconds, self.resolves, self.looks, self.is_marked = None, 0, False, False, False
 
 
 @dataclass(slots=True)
@@ -129,6 +132,8 @@ class Exchange:
     """What the address guard said."""
     looks: bool = True
     """Whether libcurl is to write out the certificate."""
+    extra: Pairs = ()
+    """Headers of this exchange alone; the request's own win."""
 
     @property
     def handle(self) -> Any:
@@ -174,7 +179,9 @@ def configure(exchange: Exchange, profile: Profile) -> None:
         set_option(pycurl.ENCODING, "")
     else:
         set_option(pycurl.HTTP_CONTENT_DECODING, 0)
+    exchange.easy.lines, exchange.easy.own = _header_lines(request)
     _set_method(handle, request)
+    set_option(pycurl.HTTPHEADER, exchange.easy.lines)
     _set_version(handle, request, exchange.target)
     if exchange.target.scheme == "https" or request.proxy:
         _set_tls(handle, request)
@@ -200,6 +207,11 @@ def aim(exchange: Exchange, seconds: float, entry: list[str]) -> None:
     if entry or easy.resolves:
         set_option(pycurl.RESOLVE, entry)
         easy.resolves = bool(entry)
+    if exchange.extra or easy.is_marked:
+        own = easy.own
+        extra = [pair for pair in exchange.extra if pair[0].lower() not in own] if own else exchange.extra
+        set_option(pycurl.HTTPHEADER, easy.lines + _further_lines(extra))
+        easy.is_marked = bool(extra)
 
 
 def _set_method(handle: Any, request: Request) -> None:
@@ -209,12 +221,11 @@ def _set_method(handle: Any, request: Request) -> None:
         handle.setopt(pycurl.NOBODY, 1)
     if request.method not in ("GET", "HEAD") or request.body is not None:
         handle.setopt(pycurl.CUSTOMREQUEST, request.method)
-    handle.setopt(pycurl.HTTPHEADER, _header_lines(request))
 
 
-def _header_lines(request: Request) -> list[bytes]:
-    """Return the header lines, also those that keep libcurl from adding its own."""
-    own = {name.lower() for name, _ in request.headers}
+def _header_lines(request: Request) -> tuple[list[str | bytes], frozenset[str]]:
+    """Return the header lines, also those that keep libcurl from adding its own; and what the caller's are called."""
+    own = frozenset(name.lower() for name, _ in request.headers)
     lines = [_header_line(name, value) for name, value in request.headers]
     if "user-agent" not in own and request.user_agent:
         lines.append(_header_line("User-Agent", request.user_agent))
@@ -223,13 +234,24 @@ def _header_lines(request: Request) -> list[bytes]:
             lines.append(_header_line("Content-Type", request.content_type) if request.content_type else NO_TYPE)
         if "expect" not in own:
             lines.append(b"Expect:")
-    return lines
+    return lines, own
 
 
-def _header_line(name: str, value: str) -> bytes:
+def _further_lines(extra: Pairs) -> list[str | bytes]:
+    """Return the header lines of one exchange; nearly all are ASCII and in order, and are looked at together."""
+    lines: list[str | bytes] = [f"{name}: {value}" for name, value in extra]
+    whole = "".join([value for _, value in extra])
+    if whole.isascii() and "\n" not in whole and "\r" not in whole and "\0" not in whole:
+        return lines
+    return [_header_line(name, value) for name, value in extra]
+
+
+def _header_line(name: str, value: str) -> str | bytes:
     line = f"{name}: {value}" if value else f"{name};"  # libcurl's way to write an empty one
-    if any(c in line for c in "\r\n\0"):
+    if "\n" in line or "\r" in line or "\0" in line:
         raise CheckBroken(f"the header {clean(name, 40)} holds a line break or a null", reason="config")
+    if line.isascii():  # pycurl takes it as it is
+        return line
     try:
         return line.encode("latin-1")
     except UnicodeEncodeError:

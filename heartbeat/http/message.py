@@ -17,6 +17,8 @@ DEFAULT_PORTS = {"http": 80, "https": 443, "socks5h": 1080}
 USER_AGENT = f"heartbeat/{__version__}"
 
 Family = Literal["any", "ip4", "ip6"]
+Pairs = tuple[tuple[str, str], ...]
+"""Headers: names and values."""
 AddressGuard = Callable[[str, int], str | None]
 """Takes the address and port about to be connected to; returns why that is refused, or None."""
 
@@ -77,7 +79,7 @@ class Request:
 
     url: str
     method: str = "GET"
-    headers: tuple[tuple[str, str], ...] = ()
+    headers: Pairs = ()
     body: bytes | None = None
     content_type: str = ""
     user_agent: str = USER_AGENT
@@ -112,15 +114,20 @@ class Headers(Sequence[tuple[str, str]]):
 
     def __init__(self, lines: Sequence[bytes]) -> None:
         self._lines = lines
-        self._pairs: tuple[tuple[str, str], ...] | None = None
+        self._pairs: Pairs | None = None
 
     @property
-    def pairs(self) -> tuple[tuple[str, str], ...]:
+    def pairs(self) -> Pairs:
         """All of them."""
         if self._pairs is None:
             split = (line.decode("latin-1").partition(":") for line in self._lines if b":" in line)
             self._pairs = tuple((name.strip(), value.strip()) for name, _, value in split)
         return self._pairs
+
+    @property
+    def has_cookies(self) -> bool:
+        """Whether the answer sets a cookie, without taking all of it apart."""
+        return b"\nset-cookie:" in b"\n".join((b"", *self._lines)).lower()
 
     def __getitem__(self, index: Any) -> Any:
         return self.pairs[index]
@@ -152,7 +159,7 @@ class Trace:
     """What happened so far, filled in as it happens, so that it survives a failure and a cancellation.
 
     ``phases`` are seconds, summed over redirects; a phase that was not reached is absent, one that was cut short has
-    the time until then. The rest is of the latest hop.
+    the time until then. ``set_cookies`` are of all hops, where cookies are kept. The rest is of the latest hop.
     """
 
     phases: dict[str, float] = field(default_factory=dict)
@@ -163,6 +170,8 @@ class Trace:
     address: str = ""
     http_version: str = ""
     certificate: Certificate | None = None
+    has_cookies: bool = False
+    set_cookies: tuple[str, ...] = ()
 
     def add(self, phase: str, seconds: float) -> None:
         """Add to a phase."""

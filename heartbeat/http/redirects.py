@@ -28,7 +28,7 @@ def next_request(request: Request, response: Response) -> Request | None:
     there = replace(request, url=url)
     if response.status == 303 or (response.status in (301, 302) and request.method == "POST"):
         there = _as_get(there)
-    return there if _same_origin(request.url, url) else _without_own(request, there)
+    return there if same_origin(request.url, url) else _without_own(request, there)
 
 
 def _resolve(base: str, location: str) -> str:
@@ -56,7 +56,8 @@ def _as_get(request: Request) -> Request:
     return replace(request, method=method, body=None, content_type="", headers=headers)
 
 
-def _same_origin(one: str, other: str) -> bool:
+def same_origin(one: str, other: str) -> bool:
+    """Say whether two URLs have the same scheme, host and port (RFC 6454)."""
     a, b = target(one), target(other)
     return (a.scheme, a.host, a.port) == (b.scheme, b.host, b.port)
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from dataclasses import replace
 from typing import Any
 
 from heartbeat.check import CheckBroken, CheckFailed
+from heartbeat.http.cookies import Cookies
 from heartbeat.http.engine import fetch
-from heartbeat.http.message import USER_AGENT, Request, Response, Trace
+from heartbeat.http.message import USER_AGENT, Pairs, Request, Response, Trace, target
 from heartbeat.http.text import clean, safe_url
 from heartbeat.lean import hidden
 
@@ -19,6 +20,8 @@ with hidden("httpx._main"):
 LONGEST = 3600.0  # seconds, where the caller set no timeout at all
 CHUNK = 64 * 1024
 ENCODINGS = frozenset({"gzip", "x-gzip", "deflate"})
+ORIGIN = "heartbeat_origin"
+"""Where a request notes its origin for those that redirects make of it: httpx hands the extensions on."""
 
 
 class CurlTransport(httpx.AsyncBaseTransport):
@@ -28,11 +31,23 @@ class CurlTransport(httpx.AsyncBaseTransport):
     ``remaining()`` seconds. What httpx has no words for (``tls``, ``family``, ``proxy``, ``http_version``,
     ``body_limit``, ``address_guard``) is taken from ``options``. A body longer than ``body_limit`` bytes, as sent or
     when unpacked, raises ``httpx.DecodingError`` where it is read. ``CheckBroken`` passes through: it is not httpx's.
+
+    ``marks`` are headers for every request but those to which a redirect led from another origin; a request's own win.
+    ``cookies`` is the jar of the client, whose rules are stricter than those by which httpx sends what is in it.
     """
 
-    def __init__(self, options: Request | None = None, *, remaining: Callable[[], float] | None = None) -> None:
+    def __init__(
+        self,
+        options: Request | None = None,
+        *,
+        remaining: Callable[[], float] | None = None,
+        marks: Pairs = (),
+        cookies: Cookies | None = None,
+    ) -> None:
         self._options = options or Request(url="")
         self._remaining = remaining
+        self._marks = marks
+        self._cookies = cookies
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send one request; redirects, cookies and decoding are httpx's."""
@@ -41,7 +56,7 @@ class CurlTransport(httpx.AsyncBaseTransport):
         ours = await self._translate(request)
         trace = Trace()
         try:
-            response = await fetch(ours, timeout=self._timeout(request), trace=trace)
+            response = await fetch(ours, timeout=self._timeout(request), trace=trace, marks=self._marks_for(request))
         except CheckBroken:
             raise
         except CheckFailed as error:
@@ -59,6 +74,8 @@ class CurlTransport(httpx.AsyncBaseTransport):
         own = request.headers.raw
         host = [(name, value) for name, value in own if name.lower() == b"host" and value != request.url.netloc]
         kept = [(name, value) for name, value in own if name.lower() not in names]
+        if self._cookies is not None:
+            kept = [*_strict(kept, self._cookies, str(request.url))]
         sent = body or request.method in ("POST", "PUT", "PATCH")
         return replace(
             self._options,
@@ -70,10 +87,26 @@ class CurlTransport(httpx.AsyncBaseTransport):
             decode=False,
         )
 
+    def _marks_for(self, request: httpx.Request) -> Pairs:
+        here = target(str(request.url))
+        return self._marks if request.extensions.setdefault(ORIGIN, here) == here else ()
+
     def _timeout(self, request: httpx.Request) -> float:
         asked = [value for value in request.extensions.get("timeout", {}).values() if value is not None]
         seconds = max(asked, default=LONGEST)
         return seconds if self._remaining is None else min(seconds, self._remaining())
+
+
+def _strict(headers: Iterable[tuple[bytes, bytes]], cookies: Cookies, url: str) -> Iterator[tuple[bytes, bytes]]:
+    """Yield the headers with the cookies that belong to a URL."""
+    written = ""
+    for name, value in headers:
+        if name.lower() == b"cookie":
+            written = value.decode("latin-1")
+        else:
+            yield name, value
+    if sent := cookies.jar.strict(url, written):
+        yield b"Cookie", sent.encode("latin-1", "replace")
 
 
 class _Body(httpx.AsyncByteStream):

@@ -22,6 +22,7 @@ from prometheus_client.registry import Collector
 from heartbeat import __version__
 from heartbeat.core.deployment import Deployment
 from heartbeat.core.model import MISSED_REASONS, Address
+from heartbeat.metrics.accounts import AccountsInUse, Use
 from heartbeat.metrics.deployments import LatestDeployments
 
 DELIVERY_OUTCOMES = ("acknowledged", "retried", "dead")
@@ -57,8 +58,8 @@ def _nothing() -> Iterable[Backlog]:
 class Instruments:
     """One attribute per metric, of prometheus_client's own types: ``instruments.missed_runs.labels("late").inc()``.
 
-    Everything whose labels are known beforehand starts at 0. ``backlogs``, ``calls``, ``overdue`` and ``deployments``
-    are asked at each scrape; the daemon sets them.
+    Everything whose labels are known beforehand starts at 0. ``backlogs``, ``calls``, ``overdue``, ``deployments`` and
+    ``accounts`` are asked at each scrape; the daemon sets them.
     """
 
     def __init__(self) -> None:
@@ -72,6 +73,7 @@ class Instruments:
         self.overdue: Callable[[], int] = lambda: 0
         self.deployments: Callable[[], Iterable[Deployment]] = tuple
         """The latest of each name, of so many names at most."""
+        self.accounts: Callable[[], Iterable[Use]] = tuple
         self._channels: frozenset[tuple[str, str]] = frozenset()
 
         self.missed_runs = Counter(
@@ -157,6 +159,7 @@ class Instruments:
         registry.register(_StoreErrors(self))
         registry.register(_Calls(self))
         registry.register(LatestDeployments(lambda: self.deployments()))  # noqa: PLW0108 - set later, as above
+        registry.register(AccountsInUse(lambda: self.accounts()))  # noqa: PLW0108 - so is this
         overdue = Gauge(
             "heartbeat_scheduler_overdue_checks", "Checks that have not run for two of their slots.", registry=registry
         )

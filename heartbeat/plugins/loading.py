@@ -18,9 +18,10 @@ from typing import NoReturn
 
 from heartbeat.check import Check
 from heartbeat.core.text import cut
-from heartbeat.plugins.source import PluginError, Source, digest_of, read_source
+from heartbeat.plugins.source import PluginError, Source, digest_of, read_source, refuse_writable
 
 ROOT = "heartbeat_checks"
+NO_WORD = re.compile(r"\W")
 MESSAGE_CHARACTERS = 300
 IMPORT_SECONDS = 20.0
 """How long the import of one plugin may take."""
@@ -34,23 +35,46 @@ def load_type(source: Source) -> type[Check]:
     Raises:
         PluginError: if it does not import, holds no check or several, or changed since it was found.
     """
-    found = _load_installed(source) if source.path is None else _load_file(source, source.path)
+    found = _load_installed(source) if source.path is None else _only_check(_load_module(source, source.path), source)
     _refuse_shadows(found, source)
     return found
 
 
-def _load_file(source: Source, path: Path) -> type[Check]:
-    name = f"{ROOT}.{source.package}.{path.stem}"
+def load_file(file: Path) -> ModuleType:
+    """Return a file of Python that is no check type as a module, loaded as those are, with the helpers beside it.
+
+    The same text gives the same module; changed text gives a new one, and what runs of the old one goes on.
+
+    Raises:
+        PluginError: if it cannot be read, anybody may write to it, or it does not import.
+    """
+    file = file.absolute()
+    try:
+        refuse_writable(file.parent)
+        texts = [read_source(one) for one in (file, *helpers_of(file))]
+    except OSError as error:
+        raise PluginError(f"cannot be read: {error.strerror}", file=file) from error
+    package = f"file_{digest_of(str(file.parent))[:8]}"
+    return _load_module(Source(file.name, str(file), digest_of(*texts), package, file, kind="file"), file)
+
+
+def helpers_of(file: Path) -> list[Path]:
+    """Return the files beside a plugin that it can import with ``from . import _name``."""
+    return sorted(one for one in file.parent.glob("_*.py") if one.name != file.name)
+
+
+def _load_module(source: Source, path: Path) -> ModuleType:
+    name = f"{ROOT}.{source.package}.{NO_WORD.sub('_', path.stem)}"
     loaded = sys.modules.get(name)
     if loaded is None or getattr(loaded, "__digest__", "") != source.digest:
         loaded = _execute(source, path, name)
-    return _only_check(loaded, source)
+    return loaded
 
 
 def _execute(source: Source, path: Path, name: str) -> ModuleType:
     """Run the file's text in a new module. The old module stays in place if that fails."""
     text = read_source(path)
-    helpers = [read_source(one) for one in sorted(path.parent.glob("_*.py"))]
+    helpers = [read_source(one) for one in helpers_of(path)]
     if digest_of(text, *helpers) != source.digest:
         raise PluginError("changed while it was being read; load it again", file=path)
     module = ModuleType(name)
@@ -61,7 +85,7 @@ def _execute(source: Source, path: Path, name: str) -> ModuleType:
     sys.modules[name] = module
     try:
         with _held():
-            exec(compile(text, str(path), "exec", dont_inherit=True), module.__dict__)  # noqa: S102 - this is what loading a plugin is
+            exec(compile(text, str(path), "exec", dont_inherit=True, optimize=0), module.__dict__)  # noqa: S102 - this is what loading a plugin is
             _complete(module)
     except (Exception, SystemExit) as error:  # a plugin may raise anything, and none stops the others
         _restore(name, old)
@@ -175,10 +199,12 @@ def _explain(error: BaseException, source: Source, path: Path | None) -> PluginE
     if isinstance(error, ModuleNotFoundError) and error.name and not error.name.startswith((ROOT, "heartbeat")):
         missing = error.name.partition(".")[0]
         remedy = f"pip install 'heartbeat[{source.name}]'" if source.bundled else f"install {missing}"
-        sentence = f'the check type "{source.name}" needs the library {missing}, which is not installed: {remedy}'
+        sentence = f'the {source.kind} "{source.name}" needs the library {missing}, which is not installed: {remedy}'
         return PluginError(sentence, file=path, line=_line_of(error, path), missing=missing)
     said = re.sub(r"\s+", " ", cut(str(error.msg if isinstance(error, SyntaxError) else error), MESSAGE_CHARACTERS))
-    sentence = f'the check type "{source.name}" does not import: {type(error).__name__}' + (f": {said}" if said else "")
+    sentence = f'the {source.kind} "{source.name}" does not import: {type(error).__name__}' + (
+        f": {said}" if said else ""
+    )
     return PluginError(sentence, file=path, line=_line_of(error, path))
 
 

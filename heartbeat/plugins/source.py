@@ -72,6 +72,7 @@ class Source:
         path: its file; None for an installed package.
         entry: what an installed package calls it (``module:Class``).
         digest: follows from its source and the helper files (``_*.py``) beside it.
+        kind: what it is, for messages.
     """
 
     name: str
@@ -80,6 +81,7 @@ class Source:
     package: str = ""
     path: Path | None = None
     entry: str = ""
+    kind: str = "check type"
 
     @property
     def bundled(self) -> bool:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
 from heartbeat.config import Config
 from heartbeat.core.made_up import make_up
-from heartbeat.core.model import Delivery, DeliveryState, Event, Result, Run, Severity
+from heartbeat.core.model import NOTHING, Delivery, DeliveryState, Event, Result, Run, Severity
 from heartbeat.core.script import Act
 from heartbeat.core.status import incidents
+from heartbeat.core.switches import SwitchedOff
 from heartbeat.line import Line, perform, release, take, tick_of
 from heartbeat.rehearsal.reach import Reached, reach_receivers
 from heartbeat.rehearsal.shelf import Shelf, Shown
@@ -82,11 +83,16 @@ class Rehearsed:
 
 
 async def dry_run(
-    config: Config, names: Iterable[str], receivers: Iterable[str], assumed: Assumption | None = None
+    config: Config,
+    names: Iterable[str],
+    receivers: Iterable[str],
+    assumed: Assumption | None = None,
+    off: Mapping[str, SwitchedOff] = NOTHING,
 ) -> Rehearsed:
-    """Run checks once on a stage of their own, and see how far receivers can be reached."""
+    """Run checks once on a stage of their own, and see how far receivers can be reached; ``off`` is what never runs."""
     shelf = Shelf()
     async with staged(config, shelf.show) as stage:
+        stage.parts.quiet.switched = dict(off)
         return await rehearse(stage, shelf, names, receivers, assumed)
 
 

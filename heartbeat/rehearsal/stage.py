@@ -28,6 +28,8 @@ DIFFERENCES = {
     "line.clock._read": "time can be moved on, or everybody would wait for group_wait",
     "line.clock._boottime": "the same",
     "outbox._pace.monotonic": "the same",
+    "accounts.around.reread": "nothing is loaded again in its course, so secret files are not read again either",
+    "accounts.around.changed": "the check of the accounts is the daemon's own, and only those of the configuration run",
 }
 """All in which the parts of a dry run are other than the daemon's, by where they stand in an ``Assembly``.
 

@@ -26,6 +26,7 @@ from heartbeat.core.quiet import Matcher, Order, QuietKind, end
 from heartbeat.core.script import RUNS, Act
 from heartbeat.core.standing import LOOKS_APART
 from heartbeat.core.status import FRESH, Acknowledgement
+from heartbeat.core.switches import OFF, SwitchedOff
 from heartbeat.core.transcript import Did, Note, Ran, Told
 from heartbeat.core.windows import Windows
 from heartbeat.dispatch import LOOK, Dispatch
@@ -78,6 +79,8 @@ class Simulation:
         self._before = Severity.OK
         self._quiet = Quiet()
         self._quiet.adopt(config.maintenance)
+        others = (name for name, one in checks.items() if name != check and one.enabled == OFF)
+        self._quiet.switched = dict.fromkeys(others, SwitchedOff(str(OFF)))
         self._line = self._make_line()
         self._surroundings = self._surround()
         self._timetable = Timetable(self._line, self._state)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -13,6 +13,7 @@ from heartbeat.config.model import CheckConfig, Config
 from heartbeat.core.comparison import Pair, Telling, figures_of, pair_up, telling_of
 from heartbeat.core.model import Delivery
 from heartbeat.core.quiet import matches
+from heartbeat.core.switches import OFF, ON
 from heartbeat.core.times import readable
 from heartbeat.simulation.again import Again, deeds_of
 from heartbeat.state import plan_of
@@ -82,7 +83,7 @@ def replay(  # noqa: PLR0913, PLR0917 - what a replay follows from
         again.runs,
         _tellings(recorded, names, start, until),
         _tellings(again.told, names, start, until),
-        (*notes, *_notes(again, is_part=is_part)),
+        (*notes, *_notes(again, judged.checks.values(), is_part=is_part)),
     )
 
 
@@ -132,13 +133,15 @@ def _tellings(
     return tuple(one for one in found if one is not None)
 
 
-def _notes(again: Again, *, is_part: bool) -> Iterator[str]:
+def _notes(again: Again, checks: Iterable[CheckConfig], *, is_part: bool) -> Iterator[str]:
     if again.unasked:
         yield f"{again.unasked} second looks were made then that would not be made now; they were left out"
     if again.unmade:
         yield f"{again.unmade} second looks that would be made now were not made then; their results are not known"
     if is_part:
         yield "storms are left out: they are judged only where all checks are"
+    if any(check.enabled not in (ON, OFF) for check in checks):
+        yield "what switched checks off and on (enabled) is left out: what was open then stays open until a run ends it"
     yield "that a check did not run, drills and what a fallback was told are left out"
 
 

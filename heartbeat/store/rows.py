@@ -78,12 +78,11 @@ def result_row(run: Run, result: Result, verdict: Verdict) -> tuple[Any, ...]:
     A tuple, because this is the one path where microseconds count. Evidence is kept only when the verdict is not ok.
     """
     failed = not is_steady(verdict) and verdict.outcome is not Outcome.MISSED
-    said = result.caution or result
     return (
         writable(run.id), writable(run.check), run.slot, run.attempt, run.started, run.timeout,
         verdict.at, result.outcome.value, verdict.outcome.value, int(verdict.severity),
         failed, verdict.distorted, verdict.reason and verdict.reason.value,
-        verdict.sentence and writable(verdict.sentence), _or_none(said.expected), _or_none(said.observed),
+        verdict.sentence and writable(verdict.sentence), _or_none(result.expected), _or_none(result.observed),
         result.duration, result.lag, result.dropped,
         encode(result.measurements) if result.measurements else None,
         encode(result.phases) if result.phases else None,
@@ -145,10 +144,9 @@ def read_result(row: Row[Any]) -> Recorded:
     found = Outcome(row.found)
     bad, caution = found is not Outcome.OK, None
     if not bad and reason is not None and reason is not Reason.LIMIT:
-        caution = Caution(reason, row.sentence, row.expected, row.observed)
+        caution = Caution(reason, row.sentence)
     result = Result(
-        found, row.duration, reason if bad else None, row.sentence if bad else "",
-        row.expected if bad else None, row.observed if bad else None,
+        found, row.duration, reason if bad else None, row.sentence if bad else "", row.expected, row.observed,
         measurements=_NUMBERS.validate_json(row.measurements or "{}"),
         phases=_NUMBERS.validate_json(row.phases or "{}"),
         evidence=_TEXTS.validate_json(row.evidence or "{}"),

@@ -6,5 +6,6 @@ http          the same over HTTP; and redirects, bombs, cut-off bodies, ports th
 certificates  for the servers of the two: right, expired, for another name, of an unknown authority
 dns           a name server with a zone, that is silent, truncates, garbles or refuses by name
 smtp          a mail server that keeps what it receives, and answers as told
+postgresql    a real PostgreSQL of Debian's package, in a folder of its own
 webhook       a receiver of webhooks that keeps what it receives, and answers, hangs or resets as told
 """

@@ -28,6 +28,7 @@ from heartbeat.outbox import Outbox
 from heartbeat.pool import Pool
 from heartbeat.probe import Probe
 from heartbeat.quiet import Quiet
+from heartbeat.reports import Reports
 from heartbeat.roster import Roster
 from heartbeat.runner import Workshop
 from heartbeat.scheduler import Scheduler
@@ -141,6 +142,7 @@ class Bench:
     ticker: Ticker
     inbox: Inbox
     surroundings: Surroundings
+    reports: Reports
     looks: list[float] = field(default_factory=list)
     """When the ticker looked for changed files."""
 
@@ -213,7 +215,9 @@ async def bench(folder: Path, *, concurrency: int = 10, time: Time | None = None
     workshop = Workshop(pool, lag, str, Backing(memory=memories.of, in_thread=pool.run))
     line = Line(clock, workshop, store, outbox, lambda receivers: (ONCALL,) if receivers else ())
     dispatch = Dispatch(line, state, instruments, concurrency)
-    scheduler = Scheduler(dispatch.fire)
+    reports = Reports(dispatch, memories.of)
+    scheduler = Scheduler(reports.fire)
+    reports.plan_with(scheduler)
     surroundings = Surroundings(state, Quiet(), dispatch.look_at)
     line.against, line.held_back = surroundings.against, surroundings.held_back
     line.deployed = surroundings.quiet.deployments.context
@@ -221,7 +225,9 @@ async def bench(folder: Path, *, concurrency: int = 10, time: Time | None = None
     ticker = Ticker(dispatch, scheduler, lag, lambda: looks.append(clock.now()), surroundings)
     roster = Roster(line, state, scheduler, memories)
     try:
-        yield Bench(time, line, state, instruments, dispatch, scheduler, roster, ticker, inbox, surroundings, looks)
+        yield Bench(
+            time, line, state, instruments, dispatch, scheduler, roster, ticker, inbox, surroundings, reports, looks
+        )
     finally:
         ticker.stop()
         await dispatch.drain(WITHIN)

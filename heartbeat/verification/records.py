@@ -34,6 +34,7 @@ def data_of(summary: Summary, code: int) -> dict[str, Any]:
         "targets": dict(summary.targets),
         "faults": list(summary.faults),
         "checks": [_check(judged) for judged in summary.checks],
+        "switched_off": dict(summary.off),
     }
 
 

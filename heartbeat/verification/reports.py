@@ -16,6 +16,7 @@ from heartbeat.core.baseline import DURATION
 from heartbeat.core.gate import Grade, Look
 from heartbeat.core.limits import show
 from heartbeat.core.text import cut
+from heartbeat.core.trace import trace_id
 from heartbeat.verification.records import good_share, written
 from heartbeat.verification.summary import Judged, Summary
 
@@ -40,7 +41,9 @@ def junit(summary: Summary) -> bytes:
     know. A bad target is a ``failure``, a broken check an ``error``.
     """
     cases = [_case(judged) for judged in summary.checks] + [_fault(sentence) for sentence in summary.faults]
-    counts = {kind: str(sum(1 for case in cases if case.find(kind) is not None)) for kind in ("failure", "error")}
+    cases += [_skipped(name, why) for name, why in summary.off.items()]
+    kinds = ("failure", "error", "skipped")
+    counts = {kind: str(sum(1 for case in cases if case.find(kind) is not None)) for kind in kinds}
     root = ET.Element("testsuites")
     suite = ET.SubElement(
         root,
@@ -54,7 +57,7 @@ def junit(summary: Summary) -> bytes:
             "tests": str(len(cases)),
             "failures": counts["failure"],
             "errors": counts["error"],
-            "skipped": "0",
+            "skipped": counts["skipped"],
             "time": f"{summary.took:.3f}",
         },
     )
@@ -98,6 +101,12 @@ def _fault(sentence: str) -> ET.Element:
     return case
 
 
+def _skipped(name: str, why: str) -> ET.Element:
+    case = ET.Element("testcase", {"classname": "heartbeat.off", "name": _clean(name), "time": "0"})
+    ET.SubElement(case, "skipped", {"message": _clean(cut(why, SENTENCE_CHARACTERS))})
+    return case
+
+
 def _clean(text: str) -> str:
     return _NOT_XML.sub("\ufffd", text)
 
@@ -120,6 +129,8 @@ def _details(judged: Judged) -> Iterator[str]:
 def _details_of(look: Look) -> Iterator[str]:
     verdict, result = look.verdict, look.result
     yield f"run       {verdict.run.id} at {written(verdict.at)}, {show(result.duration, 's')}"
+    if result.marked:
+        yield f"trace     {trace_id(verdict.run.id)}"
     if verdict.reason:
         yield f"reason    {verdict.reason}"
     if result.expected is not None:
@@ -160,6 +171,7 @@ def headline(summary: Summary) -> str:
     """Return in one line what it comes to."""
     grades = [judged.assessment.grade for judged in summary.checks]
     counts = [f"{grades.count(grade)} {grade}" for grade in Grade if grade in grades]
+    counts += [f"{len(summary.off)} switched off"] if summary.off else []
     ended = f", interrupted by {summary.interrupted}" if summary.interrupted else ""
     return f"{summary.grade}: {', '.join(counts)} in {show(round(summary.took, 1), 's')}{ended}"
 
@@ -177,6 +189,8 @@ def markdown(summary: Summary) -> str:
     for judged in listed:
         cells = " | ".join(map(_inert, row(judged)))
         lines.append(f"| {MARKS[judged.assessment.grade]} | {cells} |")
+    lines += [f"| ⏸️ | {_inert(name)} | off ||||| {_inert(cut(why, SENTENCE_CHARACTERS))} |"
+              for name, why in list(summary.off.items())[:ROWS]]  # fmt: skip
     lines += ["", f"{len(summary.checks) - len(listed)} more are not listed."] if many else []
     bad = [one for one in summary.checks if one.assessment.grade in (Grade.FAILED, Grade.BROKEN)]
     for judged in bad[:DETAILED]:

@@ -41,6 +41,7 @@ class Summary:
         interrupted: by what it was ended before it was done; nothing where it was done.
         required: what was required, as written.
         targets: the targets that were replaced.
+        off: the names of the checks that did not run, as they are switched off, and why.
     """
 
     checks: tuple[Judged, ...]
@@ -50,6 +51,7 @@ class Summary:
     interrupted: str = ""
     required: tuple[str, ...] = ()
     targets: Mapping[str, str] = field(default_factory=lambda: NOTHING)
+    off: Mapping[str, str] = field(default_factory=lambda: NOTHING)
 
     @property
     def grade(self) -> Grade:

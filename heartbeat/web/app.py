@@ -20,12 +20,14 @@ from heartbeat import __version__
 from heartbeat.config.model import Config
 from heartbeat.metrics.instruments import Instruments
 from heartbeat.metrics.page import CONTENT_TYPE, Page
+from heartbeat.reports import Reports
 from heartbeat.state import State
 from heartbeat.surroundings import Surroundings
 from heartbeat.web.checks import describe, look_around, suppressed_by
 from heartbeat.web.deliveries import Ask, delivery_routes, nobody
 from heartbeat.web.deployments import Mark, deployment_routes, unmarked
 from heartbeat.web.guard import Guard
+from heartbeat.web.inbound import Inbound
 from heartbeat.web.quiet import quiet_routes
 
 CHECKS_AT_ONCE = 20
@@ -41,7 +43,7 @@ class View:
     ``surroundings`` say why nobody is told of a check ``now``, in seconds since the epoch. ``config`` returns the
     configuration in use. The two sentences are empty when all is well: ``unhealthy`` says why the loop or the scheduler
     no longer works, ``unready`` why there is nothing to serve yet. ``next_run`` says when a check is due, if that is
-    known. ``ask`` answers queries on the store; ``mark`` marks deployments.
+    known. ``ask`` answers queries on the store; ``mark`` marks deployments; ``reports`` takes what others report.
     """
 
     state: State
@@ -54,6 +56,7 @@ class View:
     next_run: NextRun = lambda _: None
     ask: Ask = nobody
     mark: Mark = unmarked
+    reports: Reports | None = None
 
     def redact(self, text: str) -> str:
         """Return a text without the secrets of the configuration in use."""
@@ -61,7 +64,7 @@ class View:
 
 
 def create_app(view: View) -> Starlette:
-    """Return the app: GET and HEAD, and POST for who has a token.
+    """Return the app: GET and HEAD, and POST for who has a token; and what checks are reported to on.
 
     On a loopback address only for requests that name one.
     """
@@ -99,7 +102,10 @@ def create_app(view: View) -> Starlette:
         *quiet_routes(view.surroundings.quiet, view.now, view.ask, view.redact),
         *deployment_routes(view.surroundings.quiet.deployments, lambda: view.config().tokens, view.mark, view.redact),
     ]
-    app = Starlette(routes=routes, middleware=[Middleware(Guard, host=view.config().web.host)])
+    middleware = [Middleware(Guard, host=view.config().web.host)]
+    if view.reports is not None:
+        middleware.append(Middleware(Inbound, find=view.reports.find, accept=view.reports.accept))
+    app = Starlette(routes=routes, middleware=middleware)
     app.router.redirect_slashes = False  # a redirect would repeat whatever Host was sent
     return app
 

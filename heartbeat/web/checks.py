@@ -18,11 +18,15 @@ Redact = Callable[[str], str]
 
 @dataclass(frozen=True, slots=True)
 class Around:
-    """What stands around a check: why nobody is told of it, as one word and as a sentence, and what it holds back."""
+    """What stands around a check: why nobody is told of it, as one word and as a sentence, and what it holds back.
+
+    ``doubt`` says why nobody knows whether its switch (``enabled``) still says what it said last.
+    """
 
     word: str = ""
     sentence: str = ""
     holds_back: tuple[str, ...] = ()
+    doubt: str = ""
 
 
 NOTHING_AROUND = Around()
@@ -33,13 +37,14 @@ def look_around(surroundings: Surroundings, live: Live, now: float) -> Around:
 
     That it depends on another, or that there is a storm, counts only where something is wrong with it.
     """
-    holds_back = surroundings.held_back(live.config.name)
+    name = live.config.name
+    holds_back, doubt = surroundings.held_back(name), surroundings.quiet.doubts.get(name, "")
     against = surroundings.against(live, now)
     if has_incident(live.status):
         for word, sentence in (("dependency", against.dependency), ("storm", against.storm)):
             if sentence:
-                return Around(word, sentence, holds_back)
-    return Around(surroundings.quiet.kind(live.config, now), against.quiet, holds_back)
+                return Around(word, sentence, holds_back, doubt)
+    return Around(surroundings.quiet.kind(live.config, now), against.quiet, holds_back, doubt)
 
 
 def suppressed_by(surroundings: Surroundings, live: Live, now: float) -> str:
@@ -102,6 +107,7 @@ def _status(live: Live, redact: Redact, around: Around) -> dict[str, Any]:
         "incidents": [_describe(track, incident, redact) for track, incident in incidents(status)],
         "suppressed": {"reason": around.word, "sentence": redact(around.sentence)} if around.word else None,
         "holds_back": list(around.holds_back),
+        "switch_problem": redact(around.doubt) or None,
         "error_budget_left": budget_of(live),
         "last_success": live.last_success,
     }

@@ -50,6 +50,7 @@ def describe_quiet(quiet: Quiet, now: float, redact: Redact, ended: Iterable[Ord
     """Return all that keeps messages back, or will, by its kind; times in seconds since the epoch."""
     found: dict[str, list[dict[str, Any]]] = {name: [] for name in LISTS.values()}
     found["maintenance"] += [describe_window(window, now, redact) for window in quiet.windows]
+    found["disabled"] += describe_switched(quiet, redact)
     for order in (*quiet.orders.values(), *ended):
         found[LISTS[order.kind]].append(describe_order(order, now, redact))
     return found
@@ -73,6 +74,19 @@ def describe_order(order: Order, now: float, redact: Redact) -> dict[str, Any]:
         "why_ended": plain(redact(order.why_ended), 700),
         "configured": False,
     }
+
+
+def describe_switched(quiet: Quiet, redact: Redact) -> list[dict[str, Any]]:
+    """Return what is off because of its switch (``enabled``), all that one source switches together."""
+    checks: dict[str, list[str]] = {}
+    for name, off in quiet.switched.items():
+        checks.setdefault(off.say(), []).append(name)
+    nothing = dict.fromkeys(("id", "owner", "start", "end", "next_start", "next_end", "cron", "timezone", "duration"))
+    return [
+        {"kind": QuietKind.DISABLED, "name": "", **_describe_matcher(Matcher(tuple(names)), redact), **nothing,
+         "reason": plain(redact(sentence), 700), "open": True, "configured": True}
+        for sentence, names in checks.items()
+    ]  # fmt: skip
 
 
 def describe_window(window: Window, now: float, redact: Redact) -> dict[str, Any]:

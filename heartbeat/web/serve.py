@@ -14,7 +14,7 @@ import uvicorn
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 
-CONNECTIONS = 100
+CONNECTIONS = 300
 """More at once are answered 503."""
 HEADERS_WITHIN = 10.0
 """Seconds in which a connection must have sent a whole request head, or it is closed."""

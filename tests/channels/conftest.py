@@ -12,6 +12,7 @@ import pytest
 import trustme
 
 from heartbeat.core.model import Address, Delivery, Event, Finding, Kind, Outcome, Reason, Result, Run, Severity
+from heartbeat.core.trace import trace_id
 
 GOLDEN = Path(__file__).parent / "golden"
 AT = 1_795_269_731.25  # Sat 21 Nov 2026
@@ -64,7 +65,13 @@ def event() -> Event:
         findings=(Finding("duration", Severity.WARN, "at most 300 ms allowed", "420 ms"),),
         run=Run("run_1", "shop-login", AT - 1, 0, AT - 1, 10.0),
         result=result,
-        context={"type": "http", "labels": {"team": "shop"}, "runbook": "https://wiki.test/shop", "location": "eu"},
+        context={
+            "type": "http",
+            "labels": {"team": "shop"},
+            "runbook": "https://wiki.test/shop",
+            "location": "eu",
+            "trace_id": trace_id("run_1"),
+        },
     )
 
 

@@ -12,6 +12,7 @@ from heartbeat.channels import DeliveryFailed
 from heartbeat.channels.alertmanager import Alertmanager, instance_of
 from heartbeat.core.batch import Batch, single
 from heartbeat.core.model import OVER, Address, Delivery, Kind, Severity, Track
+from heartbeat.core.trace import trace_id
 from heartbeat.http import engine
 from heartbeat.testing.webhook import Answer, Misbehaviour, Receiver, webhook_receiver
 
@@ -59,6 +60,8 @@ def test_a_raised_event_becomes_an_alert_whose_end_is_open(deliver: Deliver) -> 
             "severity": "fail",
             "reason": "status",
             "incident": "inc_fedcba9876543210fedcba98765432",
+            "run": "run_1",
+            "trace_id": trace_id("run_1"),
             "runbook_url": "https://wiki.test/shop",
         },
         "startsAt": "2026-11-21T14:01:11.250Z",

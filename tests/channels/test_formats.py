@@ -10,6 +10,7 @@ from heartbeat.channels.formats import FORMATS, alertmanager, cloudevents, finge
 from heartbeat.core.batch import single
 from heartbeat.core.model import OVER, Address, Delivery, Kind, Severity
 from heartbeat.core.payload import encode, payload
+from heartbeat.core.trace import traceparent
 
 Deliver = Callable[..., Delivery]
 Golden = Callable[[str, Any], None]
@@ -113,3 +114,11 @@ def test_evidence_is_left_out_of_what_is_too_much(deliver: Deliver, make: Any) -
 @pytest.mark.parametrize("body", [b"no json", b"[]", b'{"data":null}', b'{"data":{"result":null}}', b'{"data":[1]}'])
 def test_what_is_not_ours_stays_as_it_is(body: bytes) -> None:
     assert without_evidence(body) == body
+
+
+def test_a_cloud_event_has_a_trace_where_the_run_has_one(deliver: Deliver) -> None:
+    traced, _ = cloudevents(single(deliver()))
+    assert traced["traceparent"] == traceparent("run_1")
+    for changes in ({"context": {}}, {"run": None}):
+        whole, _ = cloudevents(single(deliver(**changes)))
+        assert "traceparent" not in whole

@@ -23,6 +23,7 @@ from heartbeat.channels.email import Email
 from heartbeat.channels.mime import MAIL_BYTES, mail, plain_mail, roots
 from heartbeat.core.batch import Batch, single
 from heartbeat.core.model import Address, Delivery, Event, Finding, Kind, Outcome, Reason, Result, Run, Severity, Track
+from heartbeat.core.trace import trace_id
 
 GOLDEN = Path(__file__).parent / "golden/email"
 AT = 1_795_269_731.25  # Sat 21 Nov 2026 14:02:11 UTC
@@ -75,6 +76,7 @@ RAISED = Event(
         "page": "https://heartbeat.example.com/checks/shop-login",
         "location": "eu-west-1",
         "also_failing": ("shop-cart",),
+        "trace_id": trace_id("run_1122334455667788"),
     },
 )
 RESOLVED = replace(

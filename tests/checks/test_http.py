@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import ssl
 import sys
 from collections.abc import Mapping
@@ -12,8 +13,14 @@ import pytest
 import trustme
 from pydantic import ValidationError
 
-from heartbeat import Check, CheckFailed, Probe
-from heartbeat.testing.http import answer, redirect, refusing_port, serve, silent
+from heartbeat import Answer, Check, CheckFailed, Probe
+from heartbeat.backing import Backing
+from heartbeat.core.model import Result, Run
+from heartbeat.core.trace import traceparent
+from heartbeat.lag import LagMeter
+from heartbeat.pool import Pool
+from heartbeat.runner import Workshop, run_check
+from heartbeat.testing.http import Server, answer, head, receive, redirect, refusing_port, routes, serve, silent
 
 SOURCE = Path(__file__).parents[2] / "checks" / "http.py"
 
@@ -193,3 +200,111 @@ def test_every_option_is_described(kind: Any) -> None:
 def test_credentials_are_not_in_the_text_of_a_check(kind: Any) -> None:
     check = kind.model_validate({"url": "http://a/", "auth": {"basic": {"user": "me", "password": "s3cret"}}})
     assert "s3cret" not in repr(check)
+
+
+@pytest.mark.parametrize(
+    ("expected", "reason"), [({}, "auth"), ({"status": 403}, "auth"), ({"status": [200, 401]}, "")]
+)
+async def test_an_unexpected_401_is_a_refused_account(kind: Any, expected: dict[str, Any], reason: str) -> None:
+    async with serve(answer(401)) as server:
+        check = kind.model_validate({"url": server.url, "expect": expected})
+        if not reason:
+            await run(check)
+            return
+        probe, failed = await fail(check)
+    assert (failed.reason, failed.observed) == (reason, "401")
+    assert probe.measurements["status_code"] == 401
+
+
+class Story(Check):
+    """Runs other checks as its steps, and keeps what they heard."""
+
+    steps: tuple[tuple[str, Any], ...]
+    answers: list[Any]
+
+    async def run(self, probe: Probe) -> None:
+        for name, check in self.steps:
+            self.answers.append(await probe.step(name, check))
+
+
+def story(*steps: tuple[str, Check]) -> Story:
+    return Story(steps=steps, answers=[])
+
+
+async def run_as_daemon(check: Check, *, marks: bool = True) -> Result:
+    workshop = Workshop(Pool(), LagMeter(), str, Backing(marks=lambda: marks))
+    return (await run_check(check, Run("run_1", "shop", 0.0, 0, 0.0, 5.0), workshop)).result
+
+
+async def test_requests_are_marked_with_the_run_and_the_step(kind: Any) -> None:
+    async with serve(answer()) as server:
+        alone = await run_as_daemon(kind(url=server.url))
+        steps = await run_as_daemon(story(("login", kind(url=server.url)), ("order", kind(url=server.url))))
+        off = await run_as_daemon(kind(url=server.url), marks=False)
+    names = ("", "/login", "/order")
+    assert [request.headers.get("traceparent") for request in server.requests] == [
+        *(traceparent("run_1", name) for name in names),
+        None,
+    ]
+    assert server.requests[0].headers["x-synthetic-check"] == "shop; run=run_1"
+    assert [result.marked for result in (alone, steps, off)] == [True, True, False]
+
+
+async def test_steps_share_cookies_and_checks_alone_have_none(kind: Any) -> None:
+    login = answer(302, {"Set-Cookie": "sid=s3cret-of-this-run; Path=/", "Location": "/home"}, b"")
+    async with serve(routes({"/login": login, "/home": answer(), "/bye": answer(403, body=b"no")})) as server:
+        post = kind.model_validate({"url": f"{server.url}login", "form": {"password": "x"}})
+        home = kind(url=f"{server.url}home")
+        whole = story(("login", post), ("home", home))
+        result = await run_as_daemon(whole)
+        await run_as_daemon(home)
+    assert (result.outcome, result.measurements["login_redirects"]) == ("ok", 1)
+    assert [request.headers.get("cookie") for request in server.requests] == [
+        None,
+        "sid=s3cret-of-this-run",
+        "sid=s3cret-of-this-run",
+        None,
+    ]
+    first, second = whole.answers
+    assert ("Set-Cookie", "sid=s3cret-of-this-run; Path=/") in first.headers
+    assert "set-cookie" not in {name.lower() for name, _ in second.headers}
+
+
+async def test_cookies_are_in_no_evidence(kind: Any) -> None:
+    async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, server: Server) -> None:
+        body = (await receive(reader, server)).headers.get("cookie", "none").encode()
+        writer.write(head(500, {"Content-Length": str(len(body)), "Set-Cookie": "other=s3cret-too; Path=/"}) + body)
+
+    async with serve(
+        routes({"/login": answer(200, {"Set-Cookie": "sid=s3cret-of-this-run"}), "/echo": echo})
+    ) as server:
+        asked = kind.model_validate({"url": f"{server.url}echo", "expect": {"status": 500, "body": "well"}})
+        result = await run_as_daemon(story(("login", kind(url=f"{server.url}login")), ("page", asked)))
+    assert server.requests[1].headers["cookie"] == "sid=s3cret-of-this-run"
+    assert "s3cret" not in str(result)
+    assert result.evidence["page body"] == "sid=<redacted:cookie>"
+    assert """-H 'Cookie: '"$COOKIE" """ in result.evidence["page curl"]
+
+
+@pytest.mark.parametrize("status", [200, 500])
+async def test_a_step_offers_its_answer_also_when_it_is_not_as_expected(kind: Any, status: int) -> None:
+    class Looks(Check):
+        async def run(self, probe: Probe) -> None:
+            try:
+                await probe.step("page", kind(url=server.url))
+            finally:
+                heard.append(probe.heard)
+
+    heard: list[Answer] = []
+    said = answer(status, {"Content-Type": "text/plain; charset=iso-8859-1", "X-Id": "7"}, b"\xe5" * 10)
+    async with serve(said) as server:
+        await run_as_daemon(Looks())
+    assert heard[0].text == "å" * 10
+    assert dict(heard[0].headers)["X-Id"] == "7"
+
+
+async def test_an_answer_is_no_longer_than_the_limit(kind: Any) -> None:
+    async with serve(answer(body=b"x" * 1000)) as server:
+        whole = story(("page", kind(url=server.url, body_limit=10)))
+        await run_as_daemon(whole)
+    assert whole.answers[0].text == "x" * 10

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
@@ -11,9 +12,10 @@ from textwrap import dedent
 
 import pytest
 
-from heartbeat.cli.findings import describe
+from heartbeat.cli.findings import data_of, describe
 from heartbeat.cli.performing import paint_for
 from heartbeat.core.model import Finding, Outcome, Reason, Result, Run, Severity, Verdict
+from heartbeat.core.trace import trace_id
 from heartbeat.testing.http import answer, refusing_port, serve
 
 PLUGIN = """
@@ -197,3 +199,48 @@ def test_on_a_terminal_the_word_has_a_colour_unless_nobody_wants_one(monkeypatch
     assert paint_for(StringIO(), no_color=False)("fail") == "fail"
     monkeypatch.setenv("NO_COLOR", "1")
     assert paint_for(Terminal(), no_color=False)("fail") == "fail"
+
+
+def test_the_trace_of_a_run_is_told_where_its_requests_told_of_it() -> None:
+    result = Result(Outcome.OK, 0.1, marked=True)
+    assert list(describe(VERDICT, result))[-1] == f"  trace     {trace_id('run_1')} of run_1"
+    assert data_of(VERDICT, result)["trace_id"] == trace_id("run_1")
+    assert data_of(VERDICT, replace(result, marked=False))["trace_id"] is None
+
+
+STEPS = """
+from heartbeat import Check, CheckFailed, Probe
+
+class _Step(Check):
+    fails: bool = False
+    async def run(self, probe: Probe) -> None:
+        with probe.phase("connect"):
+            pass
+        probe.record("status_code", 500 if self.fails else 200)
+        if self.fails:
+            probe.note("body", "one\\ntwo")
+            raise CheckFailed("the status is 500, not 2xx", reason="status", expected="2xx", observed=500)
+
+class Story(Check):
+    async def run(self, probe: Probe) -> None:
+        await probe.step("login", _Step())
+        await probe.step("order", _Step(fails=True))
+"""
+
+
+async def test_the_evidence_of_a_step_is_told_under_its_name(tmp_path: Path, plugins: Path) -> None:
+    (plugins / "story.py").write_text(STEPS)
+    status, out, _ = await once(tmp_path, "  shop: {story: {}}", "shop")
+    assert status == 2
+    lines = [line for line in out.splitlines() if not line.startswith("  phase ")]
+    assert re.fullmatch(r"shop: fail in \S+ \S+ order: the status is 500, not 2xx", lines[0])
+    assert lines[1:] == [
+        "  reason    status",
+        "  expected  2xx",
+        "  observed  500",
+        "  measured  login_status_code 200",
+        "  measured  order_status_code 500",
+        "  evidence  order body",
+        "    one",
+        "    two",
+    ]

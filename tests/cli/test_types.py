@@ -9,6 +9,7 @@ import pytest
 
 from heartbeat.cli.types import types
 from heartbeat.cli.wording import type_name
+from heartbeat.plugins import discover
 
 PLUGIN = '''
 from pydantic import Field
@@ -123,8 +124,9 @@ def test_markdown_without_a_name_has_all_of_them(config: Path, capsys: pytest.Ca
     assert types(config=[config], markdown=True) == 0
 
     headings = [line for line in capsys.readouterr().out.splitlines() if line.startswith("#")]
-    assert headings[:6] == ["# Check types", "## `dns`", "## `http`", "## `queue`", "## `tcp`", "## `tls`"]
-    assert headings[6:8] == ["# Channels", "## `email`"]
+    names = sorted([*discover().sources, "queue"])
+    assert headings[: len(names) + 1] == ["# Check types", *(f"## `{name}`" for name in names)]
+    assert headings[len(names) + 1 :][:2] == ["# Channels", "## `email`"]
 
 
 def test_programs_get_the_options_as_json(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -156,3 +158,11 @@ def test_a_type_that_does_not_load_says_why(config: Path, tmp_path: Path, capsys
 
     assert types("wild", [config]) == 78
     assert "nothing_like_this" in capsys.readouterr().err
+
+
+def test_a_check_within_is_shown_as_one(capsys: pytest.CaptureFixture[str]) -> None:
+    assert types("flow") == 0
+    rows = {line.split()[0]: " ".join(line.split()) for line in capsys.readouterr().out.splitlines() if line}
+    assert rows["list"].startswith("list a check (required)")
+    assert rows["TYPE"] == "TYPE options of the type any check type, such as http, with its options"
+    assert rows["until"].startswith("until duration")

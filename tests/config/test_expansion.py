@@ -1,11 +1,15 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from heartbeat.config.expansion import NotExpanded, Surroundings, expand
+from heartbeat.references import ROOTS, Late, Reference, fill, late, references
 
 
 def expanded(text: str, folder: Path = Path(), **environ: str) -> str:
@@ -89,8 +93,62 @@ def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["${secret:../etc/passwd}", "${secret:}", "${}", "${a b}", "${", "${A:default}", "${steps.a}"]
+    "text", ["${secret:../etc/passwd}", "${secret:}", "${}", "${a b}", "${", "${A:default}", "${steps.}", "${step.a}"]
 )
 def test_what_is_no_reference_is_refused(text: str) -> None:
     with pytest.raises(NotExpanded):
         expanded(text)
+
+
+# References that are filled in while a check runs
+
+words = st.text("abcXYZ_-019", min_size=1, max_size=8)
+made = st.builds(Reference, st.sampled_from(sorted(ROOTS)), st.lists(words, min_size=1).map(tuple), st.booleans())
+plain = st.text(max_size=20)
+
+
+@given(st.lists(st.one_of(plain, made), max_size=6), plain)
+def test_what_is_written_with_references_comes_back_with_them(parts: list[str | Reference], value: str) -> None:
+    """Texts, references and a secret whose value may be anything: only what was written as a reference is one."""
+    value = f"{value}${{steps.x.y}}$${{run.id}}"
+    written, expected = "${secret:KEY}", value
+    for part in parts:
+        written += str(part) if isinstance(part, Reference) else part.replace("${", "$${")
+        expected += str(part) if not isinstance(part, str) else part
+    if any(isinstance(one, str) and one.endswith("$") for one in parts):  # it would escape what follows
+        return
+
+    text, secret = expand(written, Path(), Surroundings({"KEY": value}))
+
+    assert secret
+    assert str(text) == expected
+    assert list(references(text)) == [part for part in parts if isinstance(part, Reference)]
+    assert isinstance(text, Late) == any(isinstance(part, Reference) for part in parts)
+
+
+@given(st.lists(st.one_of(plain.filter(lambda text: "$" not in text), made), min_size=1))
+def test_it_is_filled_in_as_code_would(parts: list[str | Reference]) -> None:
+    written = "".join(map(str, parts))
+    text, _ = expand(written, Path(), Surroundings({}))
+    assert fill(text, lambda _: "v") == fill(late(written), lambda _: "v")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("${steps.a|upper}", 'has the unknown filter "upper"; there is quote'),
+        ("${steps.a|quot}", 'has the unknown filter "quot"; did you mean "quote"?'),
+        ("${steps.}", "is no reference: between its dots"),
+        ("${accounts.a b.c}", "is no reference: between its dots"),
+        ("${steps.a:-x}", "is no reference: between its dots"),
+        ("${steps}", "needs to say what of it: ${steps.NAME}"),
+        ("${NAME|quote}", "is no reference; there are"),
+    ],
+)
+def test_what_is_wrong_with_a_reference_is_said(text: str, said: str) -> None:
+    with pytest.raises(NotExpanded, match=re.escape(said)):
+        expanded(text)
+
+
+def test_a_variable_may_be_called_like_what_references_begin_with() -> None:
+    assert expanded("${run}", run="1") == "1"

@@ -122,13 +122,22 @@ log: {}
 history: {}
 metrics: {}
 storm: {}
+mark_traffic: true
+accounts: {shopper: {user: x, next: {}}}
 watchdog: {url: ""}
 drill: {receiver: ops, cron: 0 9 * * 1}
 maintenance: {move: {checks: [shop], reason: x, cron: 0 1 * * *, duration: 1h}}
-defaults: {policy: {flapping: {}, warn: {}, fail: {}}, broken: {}, notify: {}, escalate: {after: 5m, to: [ops]}}
+flags: {provider: "json:loads"}
+defaults:
+  enabled: {env: X}
+  policy: {flapping: {}, warn: {}, fail: {}}
+  broken: {}
+  notify: {}
+  escalate: {after: 5m, to: [ops]}
 checks:
   shop:
     tcp: {host: shop.example.com, port: 443}
+    enabled: {file: /run/x}
     notify: {}
     escalate: {}
     policy: {flapping: {}, warn: {}, fail: {}}
@@ -161,6 +170,7 @@ def test_every_mapping_of_the_schema_has_a_reader_that_was_compared(
                     yield from mappings(child, f"{path}.{key}".strip("."))
             if isinstance(one.get("additionalProperties"), dict):
                 name = {"maintenance": "move", "checks": "shop", "receivers": "ops", "limits": "duration"}
+                name["accounts"] = "shopper"
                 if (last := path.rpartition(".")[2]) in name:
                     yield from mappings(one["additionalProperties"], f"{path}.{name[last]}")
             if isinstance(one.get("items"), dict) and path.startswith("receivers"):

@@ -332,3 +332,12 @@ def test_a_batch_is_bounded_and_printable(text: str, count: int, late: float, ki
     assert len(message.parts) == count
     assert "\n" not in message.subject + message.headline + "".join(message.notes)
     assert not any(character in message.text for character in "\x00\x1b\r\x85\u2028\u202e")
+
+
+def test_our_trace_and_that_of_the_target_are_told_also_those_of_a_step() -> None:
+    evidence = {"login trace_id": "4bf9", "login curl": "curl -sS 'https://x.test/' " + "x" * 3000, "login body": "no"}
+    result = Result(Outcome.FAIL, 1.0, Reason.STATUS, "login: no", evidence=evidence)
+    message = told(event(result=result, context={"trace_id": "00c0ffee"}))
+    assert ("trace", "00c0ffee, 4bf9") in message.facts
+    assert f"\nlogin curl:\n    {evidence['login curl']}\n" in message.text
+    assert "login trace_id" not in dict(message.evidence)

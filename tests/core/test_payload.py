@@ -12,6 +12,7 @@ from jsonschema import Draft202012Validator
 
 from heartbeat.core.model import Event, Finding, Kind, Outcome, Reason, Result, Run, Severity, Track
 from heartbeat.core.payload import PAYLOAD_BYTES, encode, payload
+from heartbeat.core.trace import trace_id
 
 AT = 1_795_269_731.25
 RUN = Run("run_1", "shop", AT - 2, 1, AT - 1, 10.0)
@@ -80,6 +81,7 @@ def test_the_payload_is_the_published_shape() -> None:
                 "started": "2026-11-21T14:02:10.250Z",
                 "timeout_seconds": 10.0,
             },
+            "trace_id": None,
             "result": {
                 "outcome": "fail",
                 "duration_seconds": 0.5,
@@ -232,3 +234,11 @@ def undescribed(value: Any, schema: dict[str, Any], path: str = "") -> list[str]
     return missing + [
         found for key in value.keys() & known.keys() for found in undescribed(value[key], known[key], key)
     ]
+
+
+def test_the_trace_of_a_run_is_in_the_published_schema() -> None:
+    whole = payload(make(None, context={"trace_id": trace_id("run_1")}))
+    assert VALIDATOR.is_valid(whole)
+    assert whole["data"]["trace_id"] == trace_id("run_1")
+    assert undescribed(whole, SCHEMA) == []
+    assert payload(make(None))["data"]["trace_id"] is None

@@ -8,10 +8,13 @@ from typing import Any
 import httpx
 import pytest
 
-from heartbeat import http
+from heartbeat import Probe, http
 from heartbeat.check import CheckBroken
+from heartbeat.http.cookies import Cookies, cookies_of
+from heartbeat.http.engine import fetch
 from heartbeat.http.message import TLS, Request
 from heartbeat.http.transport import CurlTransport, client
+from heartbeat.marks import marks_of
 from heartbeat.testing.http import (
     Behaviour,
     answer,
@@ -49,6 +52,54 @@ async def test_an_ordinary_client_sends_and_receives() -> None:
 async def test_httpx_decodes_what_libcurl_hands_on_raw() -> None:
     response = await get(gzipped(b"hello"))
     assert (response.content, response.headers["content-encoding"]) == (b"hello", "gzip")
+
+
+async def test_the_requests_of_a_run_are_marked_and_those_at_another_origin_are_not() -> None:
+    probe = Probe(check="shop", run="run_1")
+    async with serve(answer()) as other, serve(redirect(other.url)) as first:
+        await probe.http.get(first.url, follow_redirects=True)
+        await probe.http.get(other.url, headers={"Traceparent": "mine"})
+        await probe.aclose()
+    marks = {name.lower(): value for name, value in marks_of("shop", "run_1", "")}
+    assert marks.items() <= first.requests[0].headers.items()
+    assert not marks.keys() & other.requests[0].headers.keys()
+    assert other.requests[0].headers["user-agent"].startswith("heartbeat/")
+    assert (marks | {"traceparent": "mine"}).items() <= other.requests[1].headers.items()
+
+
+async def test_steps_share_cookies_by_whatever_client_they_speak() -> None:
+    session: dict[str, Any] = {}
+    async with (
+        serve(answer(200, {"Set-Cookie": "sid=1; Path=/"})) as server,
+        serve(answer(), host="127.0.0.2") as other,
+    ):
+        first, second = Probe(), Probe()
+        first.session = second.session = session
+        for probe in (first, second):
+            await probe.http.get(server.url, headers={"Cookie": "own=2"} if probe is second else None)
+            assert probe.http.cookies["sid"] == "1"
+        await second.http.get(other.url)
+        await fetch(Request(url=server.url), timeout=5, cookies=cookies_of(session))
+        await first.aclose()
+        await second.aclose()
+    assert [one.headers.get("cookie") for one in server.requests] == [None, "sid=1; own=2", "sid=1"]
+    assert "cookie" not in other.requests[0].headers
+
+
+async def test_a_cookie_of_one_host_is_not_sent_to_hosts_below_it() -> None:
+    cookies = Cookies()
+    cookies.jar.take("http://example.com/", ("a=1", "b=2; Domain=example.com"))
+    sent: list[str] = []
+
+    class Recorder(CurlTransport):
+        async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+            sent.append(dict((await self._translate(request)).headers).get("Cookie", ""))
+            return httpx.Response(200)
+
+    async with client(transport=Recorder(cookies=cookies), cookies=cookies.jar) as http:
+        await http.get("http://example.com/")
+        await http.get("http://www.example.com/")
+    assert sent == ["a=1; b=2", "b=2"]
 
 
 async def test_cookies_redirects_and_auth_are_those_of_httpx() -> None:

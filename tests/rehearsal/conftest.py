@@ -80,7 +80,7 @@ def frozen(monkeypatch: pytest.MonkeyPatch) -> Callable[[], Reading]:
         def time() -> float:
             return NOON
 
-    monkeypatch.setattr("heartbeat.line.urandom", bytes)
+    monkeypatch.setattr("heartbeat.line.new_run_id", lambda: "run_0000000000000000")
     monkeypatch.setattr("heartbeat.runner.perf_counter", lambda: 5.0)
     monkeypatch.setattr("heartbeat.channels.webhook.time", Noon)
     return still

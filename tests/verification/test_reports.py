@@ -12,6 +12,7 @@ from heartbeat.core.gate import Assessment, Grade, Look
 from heartbeat.core.model import Outcome, Reason, Result, Run, Severity, Verdict
 from heartbeat.core.policy import Policy
 from heartbeat.core.schedule import Interval
+from heartbeat.core.trace import trace_id
 from heartbeat.state import Live
 from heartbeat.verification import Judged, Summary, Trial
 from heartbeat.verification.reports import BLOCK_CHARACTERS, DETAILED, ROWS, junit, markdown
@@ -65,3 +66,18 @@ def test_of_many_checks_those_that_passed_are_counted_only() -> None:
     text = markdown(summary("", ROWS + 1, Grade.PASSED))
     assert f"{ROWS + 1} more are not listed." in text
     assert "shop-0" not in text
+
+
+def test_the_trace_and_the_steps_of_a_run_are_told() -> None:
+    whole = summary("order: the status is 500")
+    judged = whole.checks[0]
+    assert judged.assessment.shown is not None
+    evidence = {"order body": "one\ntwo"}
+    look = replace(
+        judged.assessment.shown, result=replace(judged.assessment.shown.result, marked=True, evidence=evidence)
+    )
+    judged = replace(judged, assessment=replace(judged.assessment, shown=look))
+    [failure] = ET.fromstring(junit(replace(whole, checks=(judged,)))).iter("failure")
+    assert failure.get("message") == "order: the status is 500"
+    assert f"\ntrace     {trace_id('run_1')}\n" in (failure.text or "")
+    assert (failure.text or "").endswith("evidence  order body\n  one\n  two")

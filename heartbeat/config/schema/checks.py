@@ -42,6 +42,7 @@ _TOLD = {
     "reminder": "Who is told again of what lasts",
 }
 
+_WORDS = [True, False, "on", "off", "yes", "no", "true", "false", "1", "0", 1, 0]
 _VALUE: Schema = {"type": ["number", "string"]}
 _ABOVE = {**_VALUE, "description": "For values above this one, with its unit: 800ms, 64KiB, 95%"}
 _BELOW = {**_VALUE, "description": "For values below this one, with its unit: 800ms, 64KiB, 95%"}
@@ -169,6 +170,41 @@ def _matrix() -> Schema:
     return named(said, axis, LABEL_PATTERN, properties={EXCLUDE: without})
 
 
+def enabled() -> Schema:
+    """Whether it runs."""
+    default = {"description": "Where nothing was ever said: true or false", "default": True, "enum": _WORDS}
+    every = duration("How often it is asked", "30s")
+    headers = named("Headers that are sent", {"type": "string"}, "^[!-~]+$")
+    said = {"type": "string", "minLength": 1}
+    ways: list[dict[str, Schema]] = [
+        {"env": text("A variable, as it is when the configuration is loaded: on, off, true, false, yes, no, 1, 0")},
+        {
+            "file": {**said, "description": "A file whose first word is on or off; it is looked at all the time"},
+            "exists": {
+                "enum": _WORDS,
+                "description": "On while the file is there (true), or is not (false); its content is not looked at",
+            },
+        },
+        {
+            "http": text("An address that answers on or off", pattern="^https?://"),
+            "headers": headers,
+            "every": every,
+            "json": text("Where it stands in JSON (RFC 9535), such as $.checks.shop"),
+        },
+        {
+            "flag": {**said, "description": "A flag of the provider under flags: at the top"},
+            "every": every,
+            "context": {"type": "object", "description": "What else the provider is told"},
+        },
+    ]
+    asked = [mapping("", {**way, "default": default}, required=[next(iter(way))]) for way in ways]
+    return {
+        "anyOf": [{"enum": _WORDS}, *asked],
+        "default": True,
+        "description": "Whether it runs: true or false, or who is asked: env, file, http, flag",
+    }
+
+
 def common() -> dict[str, Schema]:
     """What checks and defaults have in common."""
     return {
@@ -176,6 +212,7 @@ def common() -> dict[str, Schema]:
         "timeout": duration("The deadline of a whole run", "10s"),
         "policy": ref("policy", "When to raise and clear, look again, remind and keep back"),
         "broken": mapping("When to raise and clear where the check itself is at fault", _latch()),
+        "enabled": ref("enabled", "Whether it runs: true or false, or who is asked: env, file, http, flag"),
         "notify": ref("notify", "Receivers that are told"),
         "escalate": ref("escalate", "Who else is told of what nobody acknowledged"),
         "labels": ref("labels", "Labels on metrics and in messages"),

@@ -90,7 +90,8 @@ REFERENCE: Schema = {
     "description": (
         "${NAME} and ${NAME:-default} are environment variables, ${secret:NAME} one that is never shown (or the file "
         "named by NAME_FILE, or /run/secrets/NAME), ${file:PATH} a secret in a file, ${matrix.NAME} a value of the "
-        "check's matrix, ${target.NAME} one of the targets"
+        "check's matrix, ${target.NAME} one of the targets; while a check runs, ${accounts.NAME.FIELD} is a value of a "
+        "test account, ${run.id} and ${run.tag} are names of the run, ${steps.NAME.VALUE} what a step took"
     ),
 }
 _PLAIN = frozenset({"type", "description", "default", "examples", "title", "$comment"})

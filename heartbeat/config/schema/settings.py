@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from heartbeat.config.accounts import FIELDS, NAME_PATTERN, NEXT
 from heartbeat.config.schema.checks import LABEL_PATTERN
 from heartbeat.config.schema.parts import Schema, choice, duration, items, mapping, named, ref, share, text, whole
 
@@ -45,6 +46,11 @@ def top(kinds: Mapping[str, str]) -> dict[str, Schema]:
         "concurrency": whole("Runs at once; one that finds no place is missed", 1, 100_000, default=500),
         "maintenance": named("Windows in which nobody is told of some checks, by name", _window()),
         "storm": _storm(),
+        "mark_traffic": {"type": "boolean", "default": True, "description": "Whether requests say that they are "
+                         "synthetic, and of which run: X-Synthetic-Check, traceparent, baggage"},
+        "accounts": named("Test accounts by name; ${accounts.NAME.FIELD} in the options of a check is filled in while "
+                          "it runs, and no other run has the account meanwhile", _account(), f"^{NAME_PATTERN}$"),
+        "flags": _flags(),
         "targets": named("Addresses by name, which ${target.NAME} stands for, and a gate can replace by others", {
             "anyOf": [{"type": "string", "minLength": 1, "maxLength": 2000}, {"type": "integer"}]}),
         "defaults": ref("defaults", "For every check that does not say otherwise"),
@@ -68,6 +74,19 @@ def _log() -> Schema:
         "level": choice("The least that is logged; debug shows each run", *levels, default="info"),
     }
     return mapping("How the log is written", keys)
+
+
+def _account() -> Schema:
+    said = {
+        "user": "The name that it logs in with",
+        "password": "The password",
+        "token": "A token, such as an API key",
+        "totp": "The secret of one-time codes (RFC 6238), in base32; ${accounts.NAME.totp} is a fresh code",
+    }
+    fields = {name: text(said[name]) for name in FIELDS}
+    later = mapping("What takes the place of these soon: it is tried where they are refused", fields)
+    return mapping("", {**fields, NEXT: {**later, "type": ["object", "null"]}},
+                   anyOf=[{"required": [name]} for name in FIELDS])  # fmt: skip
 
 
 def _watchdog() -> Schema:
@@ -114,6 +133,16 @@ def _window() -> Schema:
     when = [{"required": ["from", "until"]}, {"required": ["cron", "duration"]}]
     whom = [{"required": [key]} for key in ("checks", "types", "labels")]
     return mapping("One window: once, or again and again", keys, required=["reason"], oneOf=when, anyOf=whom)
+
+
+def _flags() -> Schema:
+    keys = {
+        "provider": text("module:callable, which returns a provider of OpenFeature when it is called",
+                         pattern=r"^\w+(\.\w+)*:\w+$"),
+        "options": {"type": "object", "description": "What it is called with, by name"},
+    }  # fmt: skip
+    said = "Who answers for the flags of enabled: {flag: NAME}; needs heartbeat[openfeature]"
+    return mapping(said, keys, required=["provider"])
 
 
 def _storm() -> Schema:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from heartbeat.channels.registry import KINDS, load_kind
 from heartbeat.check import Check
 from heartbeat.config.schema import checks
+from heartbeat.config.schema.inner import with_checks
 from heartbeat.config.schema.models import schema_of, summary
 from heartbeat.config.schema.parts import NAME_PATTERN, REFERENCE, Schema, admit_references, items, mapping, ref
 from heartbeat.config.schema.settings import top
@@ -39,6 +40,7 @@ def _definitions(kinds: Mapping[str, type[Check] | None]) -> dict[str, Schema]:
         "policy": checks.policy(),
         "notify": checks.notify(),
         "escalate": checks.escalate(),
+        "enabled": checks.enabled(),
         "limits": checks.limits(),
         "objective": checks.objective(),
         "labels": checks.labels(),
@@ -49,6 +51,7 @@ def _definitions(kinds: Mapping[str, type[Check] | None]) -> dict[str, Schema]:
         found |= schema_of(load_kind(channel), f"channel.{channel}")
     for name, kind in kinds.items():
         found |= _type(name, kind)
+    found = with_checks(found, {name: summary(kind) if kind else MISSING for name, kind in kinds.items()})
     return {"reference": REFERENCE, **{name: admit_references(one) for name, one in found.items()}}
 
 
