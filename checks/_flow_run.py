@@ -88,7 +88,7 @@ class Trip:
             except CheckFailed as failed:
                 if failed.reason != "auth" or len(step.accounts) != 1:  # of several nobody knows which one was meant
                     raise
-                if len(self._attempts) >= CREDENTIALS or not await self._account_of(step).refuse():
+                if not await self._account_of(step).refuse() or len(self._attempts) >= CREDENTIALS:
                     raise _refused(failed, step) from failed
                 self._lines.append(f"again from the start, with another credential of {_named(step)}")
                 self._forget(known)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from base64 import b64encode
 from collections.abc import Mapping
-from functools import cached_property, partial
+from functools import cached_property, lru_cache, partial
 from ipaddress import IPv4Address
 from json import dumps
 from re import fullmatch
@@ -39,8 +39,17 @@ SHORT = 8  # characters of a cookie's value: what is shorter is a word like "tru
 NAME = r"^[A-Za-z0-9!#$%&'*+.^_`|~-]+$"  # RFC 9110 section 5.6.2
 
 
+_WELL = Expect()
+
+
+def _well() -> Expect:
+    """Return what is expected where nothing is said: one for all, as to copy it costs more than all other options."""
+    return _WELL
+
+
+@lru_cache(maxsize=1024)
 def _is_http(url: str) -> str:
-    """Check a URL, and put its host into ASCII form (IDNA)."""
+    """Check a URL, and put its host into ASCII form (IDNA). A step of a flow is often read anew with the same one."""
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https"):
         raise ValueError("a URL begins with http:// or https://")
@@ -128,7 +137,7 @@ class Http(Check):
     json_: Any = Field(None, alias="json", description="a value to send as JSON")
     form: Mapping[str, str | int | float | bool] | None = Field(None, description="fields to send as an HTML form")
     auth: Auth | None = Field(None, description="credentials; they never leave the origin of the url")
-    expect: Expect = Field(Expect(), description="what the answer should be; a status of 2xx if left out")
+    expect: Expect = Field(default_factory=_well, description="what the answer should be; a status of 2xx if left out")
     follow_redirects: bool = Field(True, description="whether to follow redirects to the final answer")
     max_redirects: int = Field(10, description="how many redirects may follow each other", ge=0, le=50)
     body_limit: int = Field(BODY_LIMIT, description="bytes of the (unpacked) body to read at most", ge=0, le=2**26)

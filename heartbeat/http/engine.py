@@ -20,7 +20,7 @@ from heartbeat.check import CheckBroken, CheckFailed
 from heartbeat.http.certificates import Certificates
 from heartbeat.http.cookies import Cookies
 from heartbeat.http.errors import Ending, failure
-from heartbeat.http.handle import Easy, Exchange, Profile, aim, configure, profile_of, system_bundle
+from heartbeat.http.handle import Easy, Exchange, Profile, aim, configure, profile_of, system_bundle, write
 from heartbeat.http.measure import read_back, system_error
 from heartbeat.http.message import Certificate, Pairs, Request, Response, Target, Trace, target
 from heartbeat.http.multi import Multi
@@ -258,6 +258,7 @@ def _prepare(exchange: Exchange, profile: Profile, seconds: float, entry: list[s
     try:
         if exchange.easy.profile is None:
             configure(exchange, profile)
+        write(exchange.easy, exchange.request)
         aim(exchange, seconds, entry)
     except (pycurl.error, UnicodeError, KeyError) as error:
         raise CheckBroken(f"libcurl refuses an option of the request: {error}", reason="config") from None

@@ -13,9 +13,8 @@ from typing import Any
 import certifi
 import pycurl
 
-from heartbeat.check import CheckBroken
+from heartbeat.http.lines import further_lines, header_lines
 from heartbeat.http.message import HEADER_LIMIT, AddressGuard, Pairs, Request, Target, Trace
-from heartbeat.http.text import clean
 
 DEBIAN_BUNDLE = "/etc/ssl/certs/ca-certificates.crt"
 DNS_SECONDS = 60  # not 0: what RESOLVE puts into the cache would be stale at once, and libcurl would look it up itself
@@ -31,7 +30,6 @@ HTTP_VERSIONS = {
 GROUPS = "X25519:P-256:P-384:P-521:X25519MLKEM768"
 _OPENSSL = re.search(r"OpenSSL/(\d+)\.(\d+)", pycurl.version)
 HAS_GROUPS = _OPENSSL is not None and (int(_OPENSSL[1]), int(_OPENSSL[2])) >= (3, 5)
-NO_TYPE = b"Content-Type:"  # or libcurl would call every body a form
 # The same for every request. The environment's proxies, netrc and libcurl's own redirects stay out of it.
 ALWAYS = (
     (pycurl.NOSIGNAL, 1),
@@ -96,17 +94,20 @@ def system_bundle() -> str:
 
 Profile = tuple[object, ...]
 """What of a request stays on a handle from one exchange to the next; equal means that nothing need be set again."""
+Message = tuple[object, ...]
+"""What a handle is set to send; secrets are part of it, and another request never goes out with them."""
 
 
 class Easy:
     """One of libcurl's easy handles, with what takes its answers in. It keeps its options between exchanges."""
 
-    __slots__ = ("curl", "is_marked", "lines", "looks", "milliseconds", "own", "profile", "resolves", "sink")
+    __slots__ = ("curl", "is_marked", "lines", "looks", "message", "milliseconds", "own", "profile", "resolves", "sink")
 
     def __init__(self) -> None:
         self.curl: Any = pycurl.Curl()
         self.sink = Sink()
         self.profile: Profile | None = None
+        self.message: Message | None = None
         self.milliseconds = 0
         self.resolves = False
         self.looks = False
@@ -117,7 +118,8 @@ class Easy:
     def forget(self) -> None:
         """Drop all options, so that the handle is as good as new."""
         self.curl.reset()
-        self.profile, self.milliseconds, self.resolves, self.looks, self.is_marked = None, 0, False, False, False
+        self.profile, self.message, self.milliseconds = None, None, 0
+        self.resolves, self.looks, self.is_marked = False, False, False
 
 
 @dataclass(slots=True)
@@ -147,13 +149,8 @@ class Exchange:
 
 
 def profile_of(request: Request, there: Target) -> Profile:
-    """Return what a handle has to be set up for. Secrets are part of it: no other request gets a handle with them."""
+    """Return what a handle has to be set up for, besides the message: how a connection comes about."""
     return (
-        request.method,
-        request.headers,
-        request.body,
-        request.content_type,
-        request.user_agent,
         request.http_version,
         request.proxy,
         request.decode,
@@ -179,9 +176,6 @@ def configure(exchange: Exchange, profile: Profile) -> None:
         set_option(pycurl.ENCODING, "")
     else:
         set_option(pycurl.HTTP_CONTENT_DECODING, 0)
-    exchange.easy.lines, exchange.easy.own = _header_lines(request)
-    _set_method(handle, request)
-    set_option(pycurl.HTTPHEADER, exchange.easy.lines)
     _set_version(handle, request, exchange.target)
     if exchange.target.scheme == "https" or request.proxy:
         _set_tls(handle, request)
@@ -189,6 +183,20 @@ def configure(exchange: Exchange, profile: Profile) -> None:
         set_option(pycurl.OPENSOCKETFUNCTION, _guarded(request.address_guard, exchange.refused))
     else:
         exchange.easy.profile = profile
+
+
+def write(easy: Easy, request: Request) -> None:
+    """Set what is to be sent, in place of all that the handle has sent before."""
+    message = (request.method, request.headers, request.body, request.content_type, request.user_agent)
+    if easy.message == message:
+        return
+    easy.message = None  # until all of it is set
+    easy.curl.setopt(pycurl.HTTPGET, 1)  # forgets another method, and a body
+    easy.curl.unsetopt(pycurl.CUSTOMREQUEST)
+    easy.lines, easy.own = header_lines(request)
+    _set_method(easy.curl, request)
+    easy.curl.setopt(pycurl.HTTPHEADER, easy.lines)
+    easy.message, easy.is_marked = message, False
 
 
 def aim(exchange: Exchange, seconds: float, entry: list[str]) -> None:
@@ -210,7 +218,7 @@ def aim(exchange: Exchange, seconds: float, entry: list[str]) -> None:
     if exchange.extra or easy.is_marked:
         own = easy.own
         extra = [pair for pair in exchange.extra if pair[0].lower() not in own] if own else exchange.extra
-        set_option(pycurl.HTTPHEADER, easy.lines + _further_lines(extra))
+        set_option(pycurl.HTTPHEADER, [*easy.lines, *further_lines(extra)])
         easy.is_marked = bool(extra)
 
 
@@ -221,41 +229,6 @@ def _set_method(handle: Any, request: Request) -> None:
         handle.setopt(pycurl.NOBODY, 1)
     if request.method not in ("GET", "HEAD") or request.body is not None:
         handle.setopt(pycurl.CUSTOMREQUEST, request.method)
-
-
-def _header_lines(request: Request) -> tuple[list[str | bytes], frozenset[str]]:
-    """Return the header lines, also those that keep libcurl from adding its own; and what the caller's are called."""
-    own = frozenset(name.lower() for name, _ in request.headers)
-    lines = [_header_line(name, value) for name, value in request.headers]
-    if "user-agent" not in own and request.user_agent:
-        lines.append(_header_line("User-Agent", request.user_agent))
-    if request.body is not None:
-        if "content-type" not in own:
-            lines.append(_header_line("Content-Type", request.content_type) if request.content_type else NO_TYPE)
-        if "expect" not in own:
-            lines.append(b"Expect:")
-    return lines, own
-
-
-def _further_lines(extra: Pairs) -> list[str | bytes]:
-    """Return the header lines of one exchange; nearly all are ASCII and in order, and are looked at together."""
-    lines: list[str | bytes] = [f"{name}: {value}" for name, value in extra]
-    whole = "".join([value for _, value in extra])
-    if whole.isascii() and "\n" not in whole and "\r" not in whole and "\0" not in whole:
-        return lines
-    return [_header_line(name, value) for name, value in extra]
-
-
-def _header_line(name: str, value: str) -> str | bytes:
-    line = f"{name}: {value}" if value else f"{name};"  # libcurl's way to write an empty one
-    if "\n" in line or "\r" in line or "\0" in line:
-        raise CheckBroken(f"the header {clean(name, 40)} holds a line break or a null", reason="config")
-    if line.isascii():  # pycurl takes it as it is
-        return line
-    try:
-        return line.encode("latin-1")
-    except UnicodeEncodeError:
-        return line.encode()
 
 
 def _set_version(handle: Any, request: Request, target: Target) -> None:

@@ -119,6 +119,7 @@ def test_what_is_not_ours_stays_as_it_is(body: bytes) -> None:
 def test_a_cloud_event_has_a_trace_where_the_run_has_one(deliver: Deliver) -> None:
     traced, _ = cloudevents(single(deliver()))
     assert traced["traceparent"] == traceparent("run_1")
-    for changes in ({"context": {}}, {"run": None}):
+    untraced: tuple[dict[str, Any], ...] = ({"context": {}}, {"run": None})
+    for changes in untraced:
         whole, _ = cloudevents(single(deliver(**changes)))
         assert "traceparent" not in whole

