@@ -10,7 +10,7 @@ from pydantic import SecretStr
 from heartbeat import CheckBroken, CheckFailed, Probe
 from heartbeat.accounts import Accounts
 from heartbeat.backing import Memory
-from heartbeat.config.accounts import AccountConfig, Credentials
+from heartbeat.config.credentials import AccountConfig, Credentials
 from heartbeat.config.model import CheckConfig
 from heartbeat.core.model import Address, Delivery, Event, Kind, Severity
 from heartbeat.line import run_slot

@@ -17,7 +17,7 @@ from heartbeat.accounts.knowledge import recall, write
 from heartbeat.accounts.leased import Leased
 from heartbeat.accounts.turns import Taken
 from heartbeat.check import CheckBroken
-from heartbeat.config.accounts import AccountConfig
+from heartbeat.config.credentials import AccountConfig
 from heartbeat.core.accounts import Trouble
 from heartbeat.core.limits import show
 from heartbeat.metrics.accounts import Use

@@ -9,7 +9,7 @@ import structlog
 
 from heartbeat.accounts.codes import Codes
 from heartbeat.accounts.turns import Turns
-from heartbeat.config.accounts import FIELDS, AccountConfig, Credentials
+from heartbeat.config.credentials import FIELDS, AccountConfig, Credentials
 from heartbeat.core.accounts import UNTRIED, Rotation, Slot, Trouble, carry, find_trouble, is_worth_a_try
 
 log = structlog.get_logger()

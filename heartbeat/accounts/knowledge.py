@@ -16,7 +16,7 @@ import structlog
 from pydantic import SecretStr
 
 from heartbeat.accounts.desk import Desk
-from heartbeat.config.accounts import FIELDS, Credentials
+from heartbeat.config.credentials import FIELDS, Credentials
 from heartbeat.core.accounts import UNTRIED, Rotation, Slot, Standing, carry
 
 log = structlog.get_logger()

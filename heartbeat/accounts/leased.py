@@ -10,7 +10,7 @@ from pydantic import SecretStr
 from heartbeat.accounts.codes import read_secret
 from heartbeat.accounts.desk import Desk
 from heartbeat.check import CheckBroken
-from heartbeat.config.accounts import FIELDS, Credentials
+from heartbeat.config.credentials import FIELDS, Credentials
 from heartbeat.core.accounts import accept, refuse
 
 TRIES = 4

@@ -5,19 +5,19 @@ from __future__ import annotations
 import re
 from base64 import b32decode
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 from pydantic import SecretStr
 
+from heartbeat.config.credentials import FIELDS, AccountConfig, Credentials
 from heartbeat.config.expansion import Surroundings
 from heartbeat.config.problem import quoted
 from heartbeat.config.reading import Reader, Spot, Wrong, attempt, fields, text
 from heartbeat.redaction import MINIMUM
 from heartbeat.references import Late
 
-FIELDS = ("user", "password", "token", "totp")
 NEXT = "next"
 NAME_PATTERN = "[a-zA-Z0-9][a-zA-Z0-9_-]{0,99}"
 _OTHER_WORDS = {
@@ -28,31 +28,7 @@ _OTHER_WORDS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Credentials:
-    """What one logs in with; None where there is no such thing. ``totp`` is the secret of RFC 6238, in base32."""
-
-    user: str | None = None
-    password: SecretStr | None = None
-    token: SecretStr | None = None
-    totp: SecretStr | None = None
-
-    @property
-    def fields(self) -> tuple[str, ...]:
-        """The names of those that there are."""
-        return tuple(name for name in FIELDS if getattr(self, name) is not None)
-
-
 _ANYTHING = Credentials("", *[SecretStr("")] * 3)
-
-
-@dataclass(frozen=True, slots=True)
-class AccountConfig:
-    """One account. ``following`` is complete, too: what ``next:`` leaves out is as it was."""
-
-    name: str
-    current: Credentials
-    following: Credentials | None = None
 
 
 def read_accounts(spot: Spot, around: Surroundings) -> dict[str, AccountConfig]:

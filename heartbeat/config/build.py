@@ -9,11 +9,11 @@ from pydantic import ValidationError
 
 from heartbeat.channels.registry import load_kind
 from heartbeat.check import Check
+from heartbeat.config.making import make_check
 from heartbeat.config.model import CheckConfig, Config, Receiver
 from heartbeat.config.plan import Draft, Plan, Way
 from heartbeat.config.problem import ConfigError, Place, problem_at
 from heartbeat.config.sharing import Shared
-from heartbeat.config.typed import make_check
 from heartbeat.redaction import Redactor
 from heartbeat.steps import Reading
 

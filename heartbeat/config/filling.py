@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from heartbeat.check import Check, Reported
-from heartbeat.config.accounts import FIELDS, AccountConfig
+from heartbeat.config.credentials import FIELDS, AccountConfig
 from heartbeat.config.options import NOT_HERE
 from heartbeat.config.problem import nearest, quoted
 from heartbeat.config.reading import Spot

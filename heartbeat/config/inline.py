@@ -7,8 +7,9 @@ from collections.abc import Iterator, Mapping
 from ipaddress import ip_address
 from urllib.parse import parse_qsl, urlsplit
 
-from heartbeat.config.accounts import FIELDS, NEXT
+from heartbeat.config.accounts import NEXT
 from heartbeat.config.advice import Advice, Keys
+from heartbeat.config.credentials import FIELDS
 from heartbeat.config.document import Node
 from heartbeat.plugins.source import CHECK_KEYS
 

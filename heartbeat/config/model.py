@@ -11,7 +11,7 @@ from pydantic import SecretStr
 
 from heartbeat.channels import Channel
 from heartbeat.check import Check
-from heartbeat.config.accounts import AccountConfig
+from heartbeat.config.credentials import AccountConfig
 from heartbeat.core.limits import Limit
 from heartbeat.core.model import NOTHING, Address
 from heartbeat.core.objectives import Objective

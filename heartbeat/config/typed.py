@@ -12,14 +12,14 @@ from typing import Any
 from heartbeat.check import Check
 from heartbeat.config.document import to_python
 from heartbeat.config.filling import Accounts, check_references, refuse_lost, stand_in
+from heartbeat.config.making import fill_late
 from heartbeat.config.options import validate
 from heartbeat.config.problem import Problem
 from heartbeat.config.reading import Spot
 from heartbeat.config.types import Types
-from heartbeat.filled import ROOTS, Filled
 from heartbeat.plugins.source import SOURCE_BYTES, digest_of
 from heartbeat.references import Late, references
-from heartbeat.steps import Part, Reading, reading
+from heartbeat.steps import Reading, reading
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +70,7 @@ def read_typed(kind: str, spot: Spot, known: Known) -> Typed | None:
         refuse_lost(model, spot)
     if len(spot.problems) > before or not isinstance(options, dict):
         return None
-    check = model if model is not None and not wanted else _filled(kind, found, options, around)
+    check = model if model is not None and not wanted else fill_late(kind, found, options, around)
     sources, uses = known.types.found.sources, tuple(sorted(around.used))
     digests = (sources[one].digest for one in (kind, *uses))
     return Typed(check, options, around.folder, uses, fingerprint(kind, options, digests, around.files))
@@ -80,19 +80,6 @@ def _keep_first(problems: list[Problem], before: int, noted: int) -> None:
     """Leave out what the type itself says of a place that something was said of already."""
     told = {(one.file, one.line, one.column) for one in problems[before:noted]}
     problems[noted:] = [one for one in problems[noted:] if (one.file, one.line, one.column) not in told]
-
-
-def make_check(kind: str, found: type[Check], options: dict[str, Any], around: Reading) -> Check:
-    """Return the check of options that were read before. Raises ``ValidationError`` where they are right no more."""
-    roots = {reference.root for reference in references(options)}
-    if roots & ROOTS - found.fills:
-        return _filled(kind, found, options, around)
-    with reading(around):
-        return found.model_validate(options)
-
-
-def _filled(kind: str, found: type[Check], options: dict[str, Any], around: Reading) -> Filled:
-    return Filled(check=Part(kind, found, options, None, around))
 
 
 def fingerprint(

@@ -162,7 +162,7 @@ class Outcomes:
 
     def load(self, saved: dict[str, Any]) -> None:
         """Take over what was dumped."""
-        times, codes = unpack("d", saved["times"]), bytearray(saved["codes"])
+        times, codes = unpack("d", saved["times"]), bytearray(list(saved["codes"]))  # of a number it would be as long
         if len(times) != len(codes) or max(codes, default=0) >= len(OUTCOMES):
             raise ValueError("as many times as outcomes")
         self.times, self.codes = times, codes

@@ -19,6 +19,7 @@ async def test_the_example_runs_without_its_shop_and_serves_metrics_that_promtoo
     daemon: DaemonProcess,
 ) -> None:
     shutil.copy(EXAMPLE, daemon.config)
+    shutil.copytree(EXAMPLE.parent / "examples", daemon.folder / "examples")
     await daemon.start({"HEARTBEAT_LISTEN": "127.0.0.1:0", "HEARTBEAT_LOG": "json"})
     await daemon.log("raised", check="shop-products", reason="connect")
     page = (await daemon.get("/metrics")).content

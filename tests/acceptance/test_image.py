@@ -260,6 +260,7 @@ def test_without_a_configuration_it_says_where_one_is_wanted(image: Image, volum
 
 def test_the_example_in_the_image_is_valid_there(image: Image, volume: Path, configured: Path) -> None:
     shutil.copy(image.root / "etc/heartbeat/config.example.yaml", configured)
+    shutil.copytree(image.root / "etc/heartbeat/examples", configured / "examples")
     validate = ("heartbeat", "validate", "-c", "/etc/heartbeat/config.example.yaml")
     done = subprocess.run(image.command(volume, configured, {}, *validate), check=False, capture_output=True)
     assert done.returncode == 0, done.stderr.decode()

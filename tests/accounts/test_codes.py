@@ -16,7 +16,7 @@ from pydantic import SecretStr
 from heartbeat.accounts import Accounts
 from heartbeat.accounts.codes import Codes, read_secret
 from heartbeat.check import CheckBroken
-from heartbeat.config.accounts import AccountConfig, Credentials
+from heartbeat.config.credentials import AccountConfig, Credentials
 
 Play = Callable[[Coroutine[Any, Any, Any]], Any]
 SECRET = SecretStr("GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ")  # the one of the RFC: "12345678901234567890"

@@ -9,7 +9,7 @@ from pydantic import SecretStr
 from heartbeat.accounts import Accounts
 from heartbeat.backing import Backing
 from heartbeat.check import CheckBroken
-from heartbeat.config.accounts import AccountConfig, Credentials
+from heartbeat.config.credentials import AccountConfig, Credentials
 from heartbeat.probe import Probe
 
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from pydantic import SecretStr
 
 from heartbeat.accounts import Accounts, knowledge
-from heartbeat.config.accounts import AccountConfig, Credentials
+from heartbeat.config.credentials import AccountConfig, Credentials
 
 Play = Callable[[Coroutine[Any, Any, Any]], Any]
 NAME = "shopper"

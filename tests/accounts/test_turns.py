@@ -16,7 +16,7 @@ from pydantic import SecretStr
 from heartbeat.accounts import Accounts
 from heartbeat.accounts.turns import Turns
 from heartbeat.check import CheckBroken
-from heartbeat.config.accounts import AccountConfig, Credentials
+from heartbeat.config.credentials import AccountConfig, Credentials
 
 Play = Callable[[Coroutine[Any, Any, Any]], Any]
 NAME = "shopper"

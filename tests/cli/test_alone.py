@@ -8,7 +8,7 @@ from pydantic import SecretStr
 from heartbeat.check import CheckBroken
 from heartbeat.cli.alone import alone
 from heartbeat.config import Config
-from heartbeat.config.accounts import AccountConfig, Credentials
+from heartbeat.config.credentials import AccountConfig, Credentials
 from heartbeat.lag import LagMeter
 from heartbeat.probe import Probe
 from heartbeat.redaction import Redactor

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from heartbeat.config import Config
-from heartbeat.config.accounts import AccountConfig, Credentials
 from heartbeat.config.advice import advise
+from heartbeat.config.credentials import AccountConfig, Credentials
 from heartbeat.config.inline import find_inline
 from heartbeat.config.reader import read_as_written
 

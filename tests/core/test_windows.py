@@ -11,7 +11,7 @@ from statistics import fmean
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from heartbeat.core.buckets import STEPS
@@ -298,6 +298,7 @@ class TestAnotherPlan:
         assert [after.value(limit, START) for limit in (longer, month, other)] == [0.25, 0.25, None]
 
     @settings(deadline=None)
+    @example(10**15)
     @given(st.recursive(st.none() | st.integers() | st.text(max_size=9), lambda inner: st.lists(inner, max_size=4)))
     def test_nothing_that_was_saved_can_do_harm(self, broken: Any) -> None:
         windows = windows_of(*LIMITS)

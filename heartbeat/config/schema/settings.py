@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from heartbeat.config.accounts import FIELDS, NAME_PATTERN, NEXT
+from heartbeat.config.accounts import NAME_PATTERN, NEXT
+from heartbeat.config.credentials import FIELDS
 from heartbeat.config.schema.checks import LABEL_PATTERN
 from heartbeat.config.schema.parts import Schema, choice, duration, items, mapping, named, ref, share, text, whole
 
