@@ -20,7 +20,12 @@ async def test_the_example_runs_without_its_shop_and_serves_metrics_that_promtoo
 ) -> None:
     shutil.copy(EXAMPLE, daemon.config)
     shutil.copytree(EXAMPLE.parent / "examples", daemon.folder / "examples")
-    await daemon.start({"HEARTBEAT_LISTEN": "127.0.0.1:0", "HEARTBEAT_LOG": "json"})
+    nowhere = {
+        "SHOP_URL": "http://127.0.0.1:1",
+        "MAIL_SERVER": "smtp://127.0.0.1:1",
+        "WEBHOOK_URL": "http://127.0.0.1:1/",
+    }
+    await daemon.start({"HEARTBEAT_LISTEN": "127.0.0.1:0", "HEARTBEAT_LOG": "json", **nowhere})
     await daemon.log("raised", check="shop-products", reason="connect")
     page = (await daemon.get("/metrics")).content
     done = await asyncio.to_thread(
