@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import fields, is_dataclass
-from functools import partial
-from inspect import iscoroutinefunction
 from secrets import token_hex
 from time import perf_counter
 from typing import Any
@@ -19,6 +17,7 @@ from heartbeat.core.model import Reason
 from heartbeat.faults import sort_fault
 from heartbeat.probe import Probe
 from heartbeat.references import Late, Reference, references
+from heartbeat.stepping import perform
 from heartbeat.steps import Part
 
 ROOTS = frozenset({"accounts", "run"})
@@ -55,7 +54,7 @@ class Filled(Check):
     async def _run_until_taken(self, probe: Probe, accounts: Mapping[str, Account], tag: str) -> Any:
         for _ in range(ATTEMPTS - 1):
             try:
-                found = await _run_within(self._fill_in(probe, accounts, tag), probe)
+                found = await perform(self._fill_in(probe, accounts, tag), probe)
             except Exception as error:  # whatever it is: it goes on, unless the account was refused
                 if sort_fault(error).reason is not Reason.AUTH or not await _refuse(accounts):
                     raise
@@ -63,7 +62,7 @@ class Filled(Check):
                 for account in accounts.values():
                     account.accept()
                 return found
-        return await _run_within(self._fill_in(probe, accounts, tag), probe)
+        return await perform(self._fill_in(probe, accounts, tag), probe)
 
     def _fill_in(self, probe: Probe, accounts: Mapping[str, Account], tag: str) -> Check:
         """Return the check with its values, each asked for once: a one-time code is given once."""
@@ -83,12 +82,6 @@ class Filled(Check):
             return known[reference.path]
 
         return self.check.build(look_up)
-
-
-async def _run_within(check: Check, probe: Probe) -> Any:
-    if iscoroutinefunction(check.run):
-        return await check.run(probe)
-    return await probe.backing.in_thread(partial(check.run, probe))
 
 
 async def _refuse(accounts: Mapping[str, Account]) -> bool:

@@ -11,8 +11,8 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar, copy_context
 from dataclasses import dataclass
-from functools import cache, partial
-from inspect import iscoroutine, iscoroutinefunction
+from functools import partial
+from inspect import iscoroutine
 from random import Random
 from time import perf_counter
 from typing import Any
@@ -28,6 +28,7 @@ from heartbeat.lag import LagMeter
 from heartbeat.pool import Pool, PoolExhausted
 from heartbeat.probe import EVIDENCE_CHARACTERS, Probe
 from heartbeat.redaction import concealer
+from heartbeat.stepping import is_async
 from heartbeat.waiting import wait_for_one
 
 CANCEL_GRACE = 0.2
@@ -111,7 +112,7 @@ async def run_check(check: Check, run: Run, workshop: Workshop) -> Finished:
 
 def _start(check: Check, probe: Probe, pool: Pool) -> _Attempt:
     clock = _Stopwatch()
-    if _is_async(type(check)):
+    if is_async(type(check)):
         work = _run_here(check, probe, clock)
         task = asyncio.get_running_loop().create_task(work, name=f"run {probe.check}")
         return _Attempt(task, task, task.cancel, clock)
@@ -132,11 +133,6 @@ def _note_fork() -> None:
 
 
 os.register_at_fork(after_in_child=_note_fork)
-
-
-@cache
-def _is_async(kind: type[Check]) -> bool:
-    return iscoroutinefunction(kind.run)
 
 
 def _run_there(check: Check, probe: Probe, clock: _Stopwatch) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from functools import cache, partial
 from inspect import iscoroutinefunction
-from typing import Protocol
+from typing import Any, Protocol
 
 from heartbeat.backing import Backing
 from heartbeat.check import Check, CheckBroken, CheckFailed
@@ -35,10 +35,10 @@ async def run_step(check: Check, probe: Timed, seconds: float | None) -> None:
     limit: asyncio.Timeout | None = None
     try:
         if seconds is None:
-            await _run(check, probe)
+            await perform(check, probe)
         else:
             async with asyncio.timeout(probe.remaining) as limit:
-                await _run(check, probe)
+                await perform(check, probe)
     except CheckFailed:
         raise
     except Exception as error:
@@ -49,13 +49,14 @@ async def run_step(check: Check, probe: Timed, seconds: float | None) -> None:
         raise kind(fault.sentence, reason=fault.reason, expected=fault.expected, observed=fault.observed) from error
 
 
-async def _run(check: Check, probe: Timed) -> None:
-    if _is_async(type(check)):
-        await check.run(probe)
-    else:
-        await probe.backing.in_thread(partial(check.run, probe))
+async def perform(check: Check, probe: Any) -> Any:
+    """Let a check do its work with a probe: here, or in a thread where it is a plain function."""
+    if is_async(type(check)):
+        return await check.run(probe)
+    return await probe.backing.in_thread(partial(check.run, probe))
 
 
 @cache
-def _is_async(kind: type[Check]) -> bool:
+def is_async(kind: type[Check]) -> bool:
+    """Say whether a type of check runs on the loop."""
     return iscoroutinefunction(kind.run)

@@ -121,7 +121,8 @@ def _variable(spot: Spot) -> str:
     return value
 
 
-def _url(spot: Spot) -> str:
+def http_url(spot: Spot) -> str:
+    """Read an address that is asked: a whole one, with no user in it."""
     value = text(spot)
     try:
         parts = urlsplit(value)
@@ -170,7 +171,7 @@ def _context(spot: Spot) -> str:
 _READERS: dict[str, Reader] = {
     "env": _variable,
     "file": path,
-    "http": _url,
+    "http": http_url,
     "flag": _flag,
     "exists": word,
     "json": _json,

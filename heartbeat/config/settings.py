@@ -9,12 +9,11 @@ from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from pydantic import SecretStr
 
 from heartbeat.config.api import api
-from heartbeat.config.enabled import flags
+from heartbeat.config.enabled import flags, http_url
 from heartbeat.config.labels import LABEL_CHARACTERS, labels
 from heartbeat.config.maintenance import maintenance
 from heartbeat.config.model import History, Log, Watchdog, Web
@@ -170,17 +169,7 @@ def _watchdog(spot: Spot) -> Watchdog | None:
 
 def _url(spot: Spot) -> SecretStr:
     """Read an address to call, which is a secret: who knows it can call in our place. An empty one stands for none."""
-    value = text(spot)
-    if not value:
-        return SecretStr("")
-    try:
-        parts = urlsplit(value)
-        good = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
-    except ValueError:
-        good = False
-    if not good or "@" in parts.netloc or not re.fullmatch(r"[!-~]+", value):
-        raise Wrong("must be written as https://host/path, in ASCII, without spaces and without a user name")
-    return SecretStr(value)
+    return SecretStr(http_url(spot) if text(spot) else "")
 
 
 def _metrics(spot: Spot) -> tuple[float, ...] | None:
