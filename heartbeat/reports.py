@@ -155,7 +155,7 @@ class Reports:
         async with self._room:
             while self._may_run(live):
                 has_room = len(line.running) < self._dispatch.concurrency
-                if has_room and await self._dispatch.run_now(live) is not None:
+                if has_room and await self._dispatch.run_within(live) is not None:
                     return
                 await memory.save()
                 await asyncio.sleep(LOOK_AGAIN)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from functools import lru_cache
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 
 import structlog
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import Headers
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -23,6 +24,9 @@ HEADERS = {
     "Cross-Origin-Resource-Policy": "same-origin",
     "Cache-Control": "no-store",
 }
+_RAW = [(name.lower().encode(), value.encode()) for name, value in HEADERS.items()]
+_OURS = frozenset(name for name, _ in _RAW)
+LATE = PlainTextResponse("The answer was not ready in time.\n", 503)
 
 
 class Guard:
@@ -43,9 +47,13 @@ class Guard:
         if self._local and scope["type"] == "http" and not is_loopback(host_of(Headers(scope=scope).get("host", ""))):
             app = PlainTextResponse("This address is for this machine only: ask for it as localhost.\n", 421)
 
+        begun = False
+
         async def send_safely(message: Message) -> None:
+            nonlocal begun
             if message["type"] == "http.response.start":
-                MutableHeaders(scope=message).update(HEADERS)
+                message["headers"] = [*(one for one in message["headers"] if one[0] not in _OURS), *_RAW]
+                begun = True
             await send(message)
 
         try:
@@ -55,8 +63,11 @@ class Guard:
             if not limit.expired():  # then it is the app's own, and a mistake
                 raise
             log.debug("an answer was not taken in time", path=scope["path"], seconds=self._answer_within)
+            if not begun:
+                await LATE(scope, receive, send_safely)
 
 
+@lru_cache(maxsize=64)  # each request brings one, and it is nearly always the same
 def is_loopback(host: str) -> bool:
     """Say whether the name or address can only be this machine."""
     try:

@@ -12,13 +12,14 @@ from typing import Any
 
 import uvicorn
 from starlette.types import ASGIApp
-from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 CONNECTIONS = 300
 """More at once are answered 503."""
 HEADERS_WITHIN = 10.0
 """Seconds in which a connection must have sent a whole request head, or it is closed."""
 HEAD_BYTES = 16 * 1024
+"""A request head that is not whole after so many is refused."""
 BACKLOG = 128
 GRACE = 3
 """Seconds that answers in flight have when the server stops."""
@@ -90,7 +91,6 @@ def _settings(app: ASGIApp, grace: int) -> uvicorn.Config:
         limit_concurrency=CONNECTIONS,
         timeout_keep_alive=75,
         timeout_graceful_shutdown=grace,
-        h11_max_incomplete_event_size=HEAD_BYTES,
     )
 
 
@@ -122,10 +122,11 @@ class _Server(uvicorn.Server):
                 continue
 
 
-class _PatientForHeads(H11Protocol):
-    """Closes a connection that does not send a whole request head in time; uvicorn itself would wait for ever."""
+class _PatientForHeads(HttpToolsProtocol):
+    """Refuses a request head that is late, or too long; uvicorn itself would wait for ever, and keep it all."""
 
     _waiting: asyncio.TimerHandle | None = None
+    _head = 0
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
@@ -136,8 +137,12 @@ class _PatientForHeads(H11Protocol):
         super().data_received(data)
         if self.cycle is not cycle:
             self._wait_no_more()
-        elif self._waiting is None and _is_answered(cycle):
-            self._wait_for_head()
+        elif _is_answered(cycle):
+            self._head += len(data)
+            if self._waiting is None:
+                self._wait_for_head()
+            if self._head > HEAD_BYTES and not self.transport.is_closing():
+                self.send_400_response("The head of this request is too long.")
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._wait_no_more()
@@ -147,6 +152,7 @@ class _PatientForHeads(H11Protocol):
         self._waiting = self.loop.call_later(HEADERS_WITHIN, self.transport.close)
 
     def _wait_no_more(self) -> None:
+        self._head = 0
         if self._waiting is not None:
             self._waiting.cancel()
             self._waiting = None

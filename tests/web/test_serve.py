@@ -145,6 +145,43 @@ async def test_a_connection_that_sends_no_whole_head_is_closed(monkeypatch: pyte
         await writer.wait_closed()
 
 
+@pytest.mark.parametrize("before", [b"", b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"])
+async def test_a_head_without_an_end_is_refused_and_not_kept(before: bytes) -> None:
+    async with serving(HELLO, open_port("127.0.0.1", 0)) as address:
+        host, _, port = address.rpartition(":")
+        reader, writer = await asyncio.open_connection(host, int(port))
+        if before:
+            writer.write(before)
+            await reader.readuntil(b"hello")
+        writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n")
+        for number in range(1 + module.HEAD_BYTES // 1000):
+            writer.write(f"X-{number}: {'y' * 1000}\r\n".encode())
+            await writer.drain()
+
+        answer = await asyncio.wait_for(reader.read(), 5)
+
+        assert answer.startswith(b"HTTP/1.1 400 ")
+        assert answer.endswith(b"The head of this request is too long.")
+        writer.close()
+        await asyncio.gather(writer.wait_closed(), return_exceptions=True)
+
+
+async def test_a_body_may_be_longer_than_a_head() -> None:
+    async def echo(scope: Scope, receive: Receive, send: Send) -> None:
+        size, more = 0, True
+        while more:
+            message = await receive()
+            size, more = size + len(message.get("body", b"")), message.get("more_body", False)
+        await PlainTextResponse(str(size))(scope, receive, send)
+
+    async with (
+        serving(echo, open_port("127.0.0.1", 0)) as address,
+        httpx.AsyncClient(base_url=f"http://{address}", trust_env=False) as client,
+    ):
+        for _ in range(2):
+            assert (await client.post("/", content=b"x" * 1_000_000)).text == "1000000"
+
+
 async def test_a_connection_that_is_kept_alive_serves_again() -> None:
     async with (
         serving(HELLO, open_port("127.0.0.1", 0)) as address,
