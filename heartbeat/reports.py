@@ -61,6 +61,7 @@ class Reports:
         self._scheduler: Scheduler | None = None
         self._routes: dict[str, str] = {}
         self._known: dict[str, tuple[Reported, tuple[str, ...]]] = {}
+        self._heard: dict[str, float] = {}
         self._turns: dict[int, _Turn] = {}
         self._room = asyncio.Semaphore(TURNS)
         self._unsaved: dict[str, Memory] = {}
@@ -79,6 +80,7 @@ class Reports:
                 before = self._known.get(name)
                 known[name] = before if before and before[0] is check else (check, tuple(check.routes()))
         self._known = known
+        self._heard = {name: at for name, at in self._heard.items() if name in known}
         self._routes = {route: name for name, (_, routes) in known.items() for route in routes}
 
     def find(self, path: str) -> tuple[str, str] | None:
@@ -105,6 +107,8 @@ class Reports:
         live = self._dispatch.state.checks.get(name)
         if live is None or not isinstance(live.config.check, Reported):
             return None
+        if self._scheduler is not None and name not in self._scheduler.appointed:
+            self._heard[name] = self._dispatch.line.clock.now()  # what did not come while it was off is not missing
         return self._ask(live, live.config.check)
 
     def fire(self, name: str, slot: float) -> None:
@@ -193,6 +197,8 @@ class Reports:
         now, memory = clock.now(), self._memory(name)
         # Nobody may have told us yet that we stood still.
         listening = now if clock.since_tick() > PAUSE else self._dispatch.listening
+        if (heard := self._heard.get(name, 0.0)) <= now:  # else the clock was set back since
+            listening = max(listening, heard)
         before = dict(memory)
         try:
             at = check.due(memory, expect(live.config.schedule, listening), now)

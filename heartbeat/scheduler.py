@@ -80,7 +80,8 @@ class Scheduler:
         """Says whether a check is switched off: it has no slots then."""
         self.due: Callable[[str], float | None] = lambda _: None
         """Says when a check that has no slots is due: one that is reported to; None for others."""
-        self._appointed: set[str] = set()
+        self.appointed: set[str] = set()
+        """The checks that are reported to, as far as they are planned."""
 
     def start(self) -> None:
         """Begin to fire."""
@@ -99,28 +100,28 @@ class Scheduler:
             self.planned.pop(name, None)
             self.appoint(name, at)
         else:
-            self._appointed.discard(name)
+            self.appointed.discard(name)
             self._timetable.plan(name, schedule, is_new=is_new)
             self.planned[name] = time()
 
     def appoint(self, name: str, at: float) -> None:
         """Plan a check for one time. It is not in ``planned``: it misses nothing while it does not run."""
         if not self.is_off(name):
-            self._appointed.add(name)
+            self.appointed.add(name)
             self._timetable.appoint(name, at)
 
     def drop(self, name: str) -> None:
         """Plan a check no more."""
         self._timetable.drop(name)
         self.planned.pop(name, None)
-        self._appointed.discard(name)
+        self.appointed.discard(name)
 
     def rearm(self) -> None:
         """Plan every check anew from the present wall clock, which has been stepped."""
         self._timetable.rearm()
         self._job.modify(next_run_time=datetime.now(UTC))
         self.planned = dict.fromkeys(self.planned, time())
-        for name in self._appointed:
+        for name in self.appointed:
             if (at := self.due(name)) is not None:
                 self._timetable.appoint(name, at)
 

@@ -290,6 +290,22 @@ async def test_a_clock_that_is_set_makes_nothing_missing(on: Bench, seconds: flo
     assert due(on) > 0 or seconds < 0
 
 
+async def test_what_did_not_come_while_it_was_switched_off_is_not_missing(on: Bench) -> None:
+    live = enlist(on)
+    await tell(on)
+    off = True
+    on.scheduler.is_off = lambda _: off
+    on.scheduler.plan("door", live.config.schedule, is_new=False)
+    await pass_by(on, 3 * EVERY)
+    off = False
+    on.scheduler.plan("door", live.config.schedule, is_new=True)
+    assert due(on) > 0
+    await pass_by(on, 1)
+    assert live.verdict is not None and live.verdict.outcome is Outcome.OK
+    await pass_by(on, EVERY + Door.late)
+    assert live.verdict.outcome is Outcome.FAIL
+
+
 async def test_a_check_that_is_reported_to_is_never_overdue_nor_absent(on: Bench) -> None:
     enlist(on)
     assert on.scheduler.planned == {}
