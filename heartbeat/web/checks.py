@@ -9,6 +9,7 @@ from typing import Any
 from heartbeat.core.model import Finding, Outcome, Track
 from heartbeat.core.quiet import QuietKind
 from heartbeat.core.status import Acknowledgement, Incident, has_incident, incidents
+from heartbeat.core.trace import trace_id
 from heartbeat.metrics.columns import budget_of, is_broken, is_unknown
 from heartbeat.state import Live
 from heartbeat.surroundings import Surroundings
@@ -125,6 +126,7 @@ def _latest(live: Live, redact: Redact) -> dict[str, Any]:
         "findings": [_finding(finding, redact) for finding in verdict.findings] if verdict else [],
         "distorted": verdict.distorted if verdict else False,
         "run": live.run.id if live.run else None,
+        "trace_id": trace_id(live.run.id) if live.run and result and result.marked else None,
         "last_run": live.last_run,
         "duration": result.duration if result else None,
         "phases": dict(result.phases) if result else {},

@@ -11,6 +11,7 @@ from heartbeat.core.model import Address, Outcome, Reason, Result, Severity
 from heartbeat.core.policy import Routes
 from heartbeat.core.quiet import Matcher, Order, QuietKind
 from heartbeat.core.status import Acknowledgement, Incident, Status
+from heartbeat.core.trace import trace_id
 from heartbeat.web.app import create_app
 
 Serve = Callable[[Any], Awaitable[httpx.AsyncClient]]
@@ -125,3 +126,13 @@ async def test_a_check_says_what_it_holds_back_and_the_other_why_it_is_not_told_
     assert (parent["holds_back"], parent["suppressed"]) == (["shop"], None)
     assert (child["depends_on"], child["suppressed"]["reason"]) == (["gateway"], "dependency")
     assert "gateway" in child["suppressed"]["sentence"]
+
+
+@pytest.mark.parametrize("marked", [True, False])
+async def test_a_run_that_told_of_itself_gives_the_trace_to_search_for(
+    serve: Serve, view: Make, make: Make, ok: Result, *, marked: bool
+) -> None:
+    live = make("shop", replace(ok, marked=marked))
+    client = await serve(create_app(view(live)))
+    told = (await client.get("/api/v1/checks/shop")).json()
+    assert told["trace_id"] == (trace_id(told["run"]) if marked else None)
