@@ -4,7 +4,7 @@ Times are seconds since the epoch. What is kept:
 
     since   after this time the next report is expected: the latest end, what was found missing, or when it began
     open    runs that started and have not ended: when, by run id ("" where they have none)
-    last    the latest end: at, ok, and where known code, seconds, text
+    last    the latest end: at, ok, and where known rid, code, seconds, text
     late    what was due and did not come: {"slot": ..., "after": ...} a report, {"began": ..., "within": ...} an end
     clash   when the run began that was under way when another one started
     log     what was said meanwhile
@@ -27,12 +27,16 @@ APART = 60.0
 """Seconds between two slots of a schedule from which on that counts."""
 EXCUSED = 2
 """How often in a row a report may be told to nobody; a job that reports whenever we restart is found out after that."""
+ECHO = 30.0
+"""Seconds after the end of a run in which what is told of it comes again: who got no answer tells it twice."""
 TEXT = 3000
 LOG = 1000
 
 
 def begin(kept: Kept, rid: str, now: float, *, alone: bool) -> bool:
     """Note that a run started; say whether another one was under way, where it should be alone."""
+    if _is_echo(kept, rid, now):
+        return False
     known: dict[str, float] = kept.setdefault("open", {})
     known.pop(rid, None)
     others = [at for at in known.values() if at >= kept.get("deaf", 0.0)]
@@ -50,6 +54,7 @@ def end(kept: Kept, rid: str, now: float, what: dict[str, Any], *, bounded: bool
     Without a run id it ends whatever is under way. With one it ends its own run; a success also ends those that began
     before it, where no bound on their time does.
     """
+    before = kept.get("last", {}) if _is_echo(kept, rid, now) else {}
     known: dict[str, float] = kept.pop("open", {})
     late = kept.pop("late", {})
     began = known.pop(rid, late.get("began") if late.get("rid") == rid else None)
@@ -62,11 +67,22 @@ def end(kept: Kept, rid: str, now: float, what: dict[str, Any], *, bounded: bool
     kept.pop("clash", None)
     kept.pop("excused", None)
     last = {"at": now, **what}
+    if rid:
+        last["rid"] = rid
     if began is not None:
         last["seconds"] = max(0.0, now - began)
+    elif "seconds" in before:
+        last["seconds"] = before["seconds"]
     if said := kept.pop("log", ""):
         last["log"] = said
     kept.update(last=last, since=now, new=1)
+
+
+def _is_echo(kept: Kept, rid: str, now: float) -> bool:
+    last = kept.get("last", {})
+    if not rid or last.get("rid") != rid or rid in kept.get("open", {}):
+        return False
+    return bool(0 <= now - last["at"] <= ECHO)
 
 
 def say(kept: Kept, text: str) -> None:

@@ -338,6 +338,19 @@ def test_a_run_that_died_is_forgotten_once_a_later_one_ended_well() -> None:
     assert job.reason() == ""
 
 
+def test_what_a_run_tells_twice_as_no_answer_came_counts_once() -> None:
+    job = Job(at_least="10s", at_most="1m")
+    job.ping("start", rid=RID)
+    job.after(2).ping("0", rid=RID)
+    assert job.after(4).ping("start", rid=RID).runs is False
+    assert "open" not in job.kept
+    job.after(4).ping("0", rid=RID)
+    assert job.reason() == "content"
+    assert job.kept["last"]["seconds"] == 2
+    job.after(300).ping("start", rid=RID)
+    assert "open" in job.kept  # a job that has but one id for all of its runs
+
+
 def test_a_start_without_an_id_is_the_start_of_the_same_run_and_an_end_without_ends_all() -> None:
     job = Job(overlap="fail")
     job.ping("start")
@@ -428,9 +441,13 @@ class Model:
         self.late: tuple[str, str, int] | None = None
         self.clash = False
         self.last: tuple[bool, int | None] = (True, None)
+        self.ended: tuple[str, int] = ("", 0)
 
     def take(self, now: int, word: str, rid: str) -> None:
         if word == "log":
+            return
+        again = rid and rid == self.ended[0] and rid not in self.open and now <= self.ended[1] + 30
+        if word == "start" and again:
             return
         if word == "start":
             self.clash = self.clash or any(other != rid for other in self.open)
@@ -445,7 +462,9 @@ class Model:
         elif is_ok and began is not None and self.at_most is None:
             self.open = {other: at for other, at in self.open.items() if at > began}
         self.since, self.late, self.clash = now, None, False
-        self.last = (is_ok, None if began is None else now - began)
+        took = self.last[1] if again else None
+        self.last = (is_ok, took if began is None else now - began)
+        self.ended = (rid, now)
 
     def look(self, now: int) -> None:
         under_way = [at for at in self.open.values() if self.at_most is not None]
