@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from bench.bench import Bench
-from bench.figures import accuracy, alerting, cpu, lateness, memory, scale, throughput
+from bench.figures import accuracy, alerting, cpu, lateness, memory, reports, scale, throughput
 from bench.table import Row
 
 GROUPS: Mapping[str, Callable[[Bench], Sequence[Row]]] = {
@@ -16,5 +16,6 @@ GROUPS: Mapping[str, Callable[[Bench], Sequence[Row]]] = {
     "lateness": lateness.measure,
     "scale": scale.measure,
     "alerting": alerting.measure,
+    "reports": reports.measure,
 }
 """By the name that ``--only`` takes, in the order in which they are measured."""
