@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Mapping
+from functools import partial
+from itertools import islice
 from time import perf_counter
+from typing import Any, TypeVar
 
 from heartbeat import Answer, CheckBroken, CheckFailed, Part, Probe
 from heartbeat.http.stream import patience
 
 from ._flow_references import Scope, Unknown, fill_in, texts_in
 from ._flow_step import Step
-from ._flow_take import Found, take_all
+from ._flow_take import Found, take_all, take_some
 
 TEXTS = 100
-"""How many texts of one step are kept out of evidence."""
+"""How many texts of one value are kept out of evidence."""
 SHORTEST = 0.01
 """Seconds that a try has at least."""
+LARGE = 64 * 1024
+"""Characters of an answer from which on it is looked into in a thread: some paths take seconds for it."""
+
+
+T = TypeVar("T")
 
 
 async def act(probe: Probe, step: Step, scope: Scope, *, within: float | None = None) -> None:
@@ -57,7 +65,16 @@ async def _try(probe: Probe, step: Step, part: Part, scope: Scope, seconds: floa
     check = await fill_in(part, scope)
     answer = await probe.step(step.name, check, timeout=seconds, asks=bool(step.take))
     if step.take:
-        scope.values[step.name] = dict(take_all(step.take, _found(probe, step, answer)))
+        take = partial(take_all, step.take, _found(probe, step, answer))
+        scope.values[step.name] = await look_into(probe, answer, take)
+
+
+async def look_into(probe: Probe, answer: Answer, work: Callable[[], T]) -> T:
+    """Return what some work finds in an answer. With a large one it holds nobody up."""
+    if len(answer.text) < LARGE:
+        return work()
+    found: T = await probe.backing.in_thread(work)
+    return found
 
 
 async def _try_again(probe: Probe, step: Step, part: Part, scope: Scope, seconds: float) -> None:
@@ -112,24 +129,20 @@ def _found(probe: Probe, step: Step, answer: Answer) -> Found:
 def conceal_values(probe: Probe, scope: Scope) -> None:
     """Keep what was taken out of what is told of the run."""
     for step, values in scope.values.items():
-        for name, value in values.items():
-            _conceal(probe, f"steps.{step}.{name}", texts_in(value))
+        _conceal_step(probe, step, values)
 
 
-def conceal_unread(probe: Probe, step: Step) -> None:
-    """Keep what would have been taken from the answer of a step that failed out of what is told of the run."""
-    if step.take and probe.heard is not None:
-        found = _found(probe, step, probe.heard)
-        for name, take in step.take.items():
-            try:
-                value = take.from_(found)
-            except CheckFailed:
-                continue
-            _conceal(probe, f"steps.{step.name}.{name}", texts_in(value))
+async def take_unread(probe: Probe, step: Step) -> dict[str, Any]:
+    """Return what can be taken from the answer of a step that failed; it is kept out of what is told of the run."""
+    if not step.take:
+        return {}
+    take = partial(take_some, step.take, _found(probe, step, probe.heard))
+    values = await look_into(probe, probe.heard, take)
+    _conceal_step(probe, step.name, values)
+    return values
 
 
-def _conceal(probe: Probe, name: str, texts: Iterator[tuple[str, str]]) -> None:
-    for number, (below, text) in enumerate(texts):
-        if number >= TEXTS:
-            break
-        probe.conceal(name + below, text)
+def _conceal_step(probe: Probe, step: str, values: Mapping[str, Any]) -> None:
+    for name, value in values.items():
+        for below, text in islice(texts_in(value), TEXTS):
+            probe.conceal(f"steps.{step}.{name}{below}", text)

@@ -51,7 +51,8 @@ async def clean(
         tell: is told of each step, and of what became of it.
     """
     steps, begun = course.cleanup, entry["begun"] if entry else ()
-    cleaned = Cleaned(is_unsure=bool(begun) and not steps)
+    owned = course.plan.owned if course.plan else frozenset()
+    cleaned = Cleaned(is_unsure=bool(begun) and (not steps or not owned >= set(begun)))  # one may have another name now
     for number, step in enumerate(steps):
         try:
             await act(probe, step, scope, within=probe.remaining / (len(steps) - number))
@@ -93,16 +94,27 @@ async def clean_left(probe: Probe, course: Course, ledger: Ledger, around: Scope
     for entry in ledger.left()[:ENTRIES_PER_RUN]:
         cleaned = await clean(probe, course, _scope_of(entry, around, course.plan), entry)
         if is_settled(cleaned, course):
-            say = "may have left something that only its tag leads to" if cleaned.is_unsure else "is cleaned up now"
-            log.info("what a flow left behind: %s %s (%s)", entry["run"], say, entry["tag"])
             await ledger.settle({entry["tag"]})
+            _tell(entry, is_unsure=cleaned.is_unsure)
             continue
         ledger.postpone(entry)
+        if cleaned.failed and not failures:  # the others will not be cleaned up for another reason
+            name, failed = next(iter(cleaned.failed.items()))
+            said = "what a flow left behind cannot be cleaned up yet: %s (%s): %s failed, %s"
+            log.warning(said, entry["run"], entry["tag"], name, failed.reason)
         failures += bool(cleaned.failed)
         if failures >= FAILURES_PER_RUN:
             break
     probe.measurements.clear()
     probe.evidence.clear()
+
+
+def _tell(entry: Entry, *, is_unsure: bool) -> None:
+    if is_unsure:
+        said = "what a flow left behind: %s may have left something that only its tag leads to (%s)"
+        log.warning(said, entry["run"], entry["tag"])
+    else:
+        log.info("what a flow left behind: %s is cleaned up now (%s)", entry["run"], entry["tag"])
 
 
 def _scope_of(entry: Entry, around: Scope, plan: Plan | None) -> Scope:
@@ -113,5 +125,4 @@ def _scope_of(entry: Entry, around: Scope, plan: Plan | None) -> Scope:
         accounts=around.accounts,
         values={name: dict(values) for name, values in session.items() if plan is None or name not in plan.owned},
         kept=entry["values"],
-        conceal=around.conceal,
     )

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
+import logging
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from json import dumps
 from time import time
 from typing import Any
@@ -21,6 +22,9 @@ VALUE_BYTES = 2048
 LEFT = "left"
 UNDER_WAY = "flows under way"
 SWEEP = "flow sweep due"
+SHOWN = 10
+
+log = logging.getLogger(__name__)
 
 Entry = dict[str, Any]
 """``tag``, ``run``, ``at``; ``begun``: names of steps since the first that creates; ``values`` by dotted reference."""
@@ -59,7 +63,7 @@ class Ledger:
             self.entries.append(entry)
         entry["begun"].append(step.name)
         self._bound(tag)
-        await self._memory.save()
+        await self._save()
 
     async def add(self, scope: Scope, plan: Plan) -> None:
         """Note what is known by now of what a run created; returns when that is on disk."""
@@ -69,12 +73,12 @@ class Ledger:
             if values != entry["values"]:
                 entry["values"] = values
                 self._bound(entry["tag"])
-                await self._memory.save()
+                await self._save()
 
     async def settle(self, tags: Collection[str]) -> None:
         """Forget what is cleaned up; returns when that is on disk."""
         self._memory[LEFT] = [entry for entry in self.entries if entry["tag"] not in tags]
-        await self._memory.save()
+        await self._save()
 
     def postpone(self, entry: Entry) -> None:
         """Put an entry behind the others, so that one that cannot be cleaned up holds none up."""
@@ -99,6 +103,10 @@ class Ledger:
         """Return what is noted of the run with this tag."""
         return next((entry for entry in reversed(self.entries) if entry["tag"] == tag), None)
 
+    async def _save(self) -> None:
+        self._memory.owed = _say(self.entries)
+        await self._memory.save()
+
     def _bound(self, own: str) -> None:
         given_up = 0
         while len(self.entries) > ENTRIES or len(dumps(self.entries)) > BYTES:
@@ -110,6 +118,21 @@ class Ledger:
         if given_up:
             sentence = f"{given_up} of the oldest things that could not be cleaned up are given up; remove them by hand"
             self._probe.warn(sentence, reason="content", observed=f"{len(self.entries)} are left")
+
+
+def let_go(probe: Probe) -> None:
+    """Forget what is left where no step creates anything any more, and say so: nobody else will look for it."""
+    if left := probe.state.pop(LEFT, None):
+        log.warning("no step of the flow %s creates anything any more: %s", probe.check, _say(left))
+        probe.state.owed = ""
+
+
+def _say(entries: Sequence[Entry]) -> str:
+    """Say what nobody sees to if this is forgotten."""
+    if not entries:
+        return ""
+    shown = ", ".join(entry["tag"] for entry in entries[-SHOWN:])
+    return f"of {len(entries)} runs something may be left that is to be removed by hand: {shown}"
 
 
 def _known(plan: Plan, scope: Scope) -> Iterator[tuple[str, Any]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from typing import Any
@@ -38,7 +38,6 @@ class Scope:
         values: what was taken so far, by step.
         kept: what an earlier run left behind instead, by the dotted path of the reference.
         item: what is being swept.
-        conceal: is told of each value of an account before it is used.
         given: the values of accounts that a step has asked for: a one-time code is given once.
     """
 
@@ -47,7 +46,6 @@ class Scope:
     values: dict[str, dict[str, Any]] = field(default_factory=dict)
     kept: Mapping[str, Any] = field(default_factory=dict)
     item: Any = None
-    conceal: Callable[[str, str], None] | None = None
     given: dict[tuple[str, ...], str] = field(default_factory=dict)
 
     def __call__(self, reference: Reference) -> Any:
@@ -63,7 +61,7 @@ class Scope:
         if dotted in self.kept:
             return self.kept[dotted]
         if first not in self.values:
-            raise Unknown(reference, f"the step {first} has not run")
+            raise Unknown(reference, f"the step {first} has not run, or failed")
         if rest[0] not in self.values[first]:
             raise Unknown(reference, f"the step {first} took nothing")
         return _inside(reference, self.values[first][rest[0]], rest[1:])
@@ -71,8 +69,6 @@ class Scope:
     def _of_account(self, reference: Reference, name: str, what: str) -> Any:
         if reference.path not in self.given:
             self.given[reference.path] = self.accounts[name][what]
-            if self.conceal is not None:
-                self.conceal(f"accounts.{name}.{what}", self.given[reference.path])
         return self.given[reference.path]
 
 
@@ -99,11 +95,14 @@ def _inside(reference: Reference, value: Any, path: Sequence[str]) -> Any:
 
 def texts_in(value: Any) -> Iterator[tuple[str, str]]:
     """Yield the texts in a value that may be a token, each with the path to it."""
-    if isinstance(value, str) and len(value) >= CONCEALED_FROM:
-        yield "", value
-    elif isinstance(value, (Mapping, list)):
-        for key, one in value.items() if isinstance(value, Mapping) else enumerate(value):
-            yield from ((f".{key}{below}", text) for below, text in texts_in(one))
+    waiting = [("", value)]  # no recursion: it may nest as deeply as JSON can
+    while waiting:
+        place, one = waiting.pop()
+        if isinstance(one, str) and len(one) >= CONCEALED_FROM:
+            yield place, one
+        elif isinstance(one, (Mapping, list)):
+            inner = one.items() if isinstance(one, Mapping) else enumerate(one)
+            waiting += reversed([(f"{place}.{key}", below) for key, below in inner])
 
 
 class Known:

@@ -10,20 +10,22 @@ from typing import Any
 
 from heartbeat import CheckFailed, Probe
 
-from ._flow_act import act, conceal_unread, conceal_values, warn_of
+from ._flow_act import act, conceal_values, take_unread, warn_of
 from ._flow_cleanup import clean, clean_left, is_settled
 from ._flow_course import Course
-from ._flow_ledger import Ledger
-from ._flow_references import Scope
+from ._flow_ledger import Ledger, let_go
+from ._flow_references import Scope, Unknown
 from ._flow_step import Step
 from ._flow_sweep import PREFIX, sweep
-from ._flow_take import describe
+from ._flow_take import describe, is_bounded
 
 NOTHING: dict[str, Any] = {}
 CREDENTIALS = 4
 """How many credentials are tried at most in one run: those that were read again, and the next ones."""
 GRACE = 180.0
 """Seconds after its deadline at which a run is over in any case, with all that follows it."""
+DONE = frozenset({"content", "mismatch", "absent"})
+"""A step that failed for one of these may have created something all the same; a refusal has another reason."""
 SHOWN = 10
 """How many of the values that a step took are shown by their names."""
 
@@ -65,6 +67,8 @@ class Trip:
     def _prepare(self) -> None:
         """Have done afterwards what is to be done; what is asked for first comes last."""
         probe, seconds = self._probe, self._course.cleanup_timeout
+        if self._ledger is None:
+            let_go(probe)
         if self._ledger is not None or self._course.accounts:
             probe.on_cleanup(self._finish)
         if self._course.sweep is not None:
@@ -78,7 +82,7 @@ class Trip:
         """Do the steps; return False where they are to be done again with another credential."""
         probe = self._probe
         tag = PREFIX + token_hex(8)
-        scope = Scope({"id": probe.run, "tag": tag}, self._accounts, conceal=probe.conceal)
+        scope = Scope({"id": probe.run, "tag": tag}, self._accounts)
         self._attempts.append(scope)
         known = tuple(probe.evidence)
         for step in self._course.steps:
@@ -101,21 +105,30 @@ class Trip:
         return True
 
     async def _do(self, step: Step, scope: Scope) -> None:
-        probe, ledger, plan = self._probe, self._ledger, self._course.plan
+        probe, ledger = self._probe, self._ledger
         if step.creates and ledger is not None:
             await ledger.begin(scope, step, time() + probe.remaining + GRACE)
         before = probe.phases.get(step.name, 0.0)
         try:
             await act(probe, step, scope)
-        except CheckFailed:
+        except CheckFailed as failed:
             self._lines.append(f"{step.name}: failed, {self._count(step, before):.3f} s")
-            conceal_unread(probe, step)
+            values = await take_unread(probe, step)
+            was_done = failed.reason in DONE and not isinstance(failed, Unknown)
+            if step.creates and was_done:
+                scope.values[step.name] = {name: value for name, value in values.items() if is_bounded(value)}
+                await self._note(step, scope)
             raise
         self._lines.append((step.name, self._count(step, before), scope.values.get(step.name, NOTHING)))
         for name in step.accounts:
             self._accounts[name].accept()
-        if plan is not None and ledger is not None and step.name in plan.owned:
-            await ledger.add(scope, plan)
+        await self._note(step, scope)
+
+    async def _note(self, step: Step, scope: Scope) -> None:
+        """Note what is known of what this run created."""
+        plan = self._course.plan
+        if plan is not None and self._ledger is not None and step.name in plan.owned:
+            await self._ledger.add(scope, plan)
 
     def _count(self, step: Step, before: float) -> float:
         seconds = self._probe.phases.get(step.name, 0.0) - before

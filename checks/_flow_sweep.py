@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Container, Iterator
+from collections.abc import Container, Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from math import isfinite
@@ -12,13 +12,13 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from heartbeat import Answer, CheckFailed, Duration, Part, Probe
+from heartbeat import CheckFailed, Duration, Part, Probe
 from heartbeat.http.text import clean
 
-from ._flow_act import warn_of
+from ._flow_act import look_into, warn_of
 from ._flow_references import Scope, fill_in
 from ._flow_step import is_runnable
-from ._flow_take import Found, Path, look_up
+from ._flow_take import VALUES, Found, Path, look_up
 
 PREFIX = "heartbeat-"
 """What the tags of all runs begin with."""
@@ -64,14 +64,18 @@ async def sweep(probe: Probe, how: Sweep, scope: Scope, under_way: Container[str
         under_way: tags of runs that are under way.
     """
     answer = await probe.step("sweep_list", await fill_in(how.list_, scope))
-    swept, failures = Swept([]), list[CheckFailed]()
-    for tag, created, item in _ours(how, answer):
+    items = await look_into(probe, answer, lambda: look_up(how.each, Found(answer).document))
+    swept, failures = Swept([], is_more=len(items) > VALUES), list[CheckFailed]()
+    for tag, item in _ours(how, items):
         if tag in under_way:
             continue
-        if created > time() - how.older_than or len(swept.removed) >= REMOVED_PER_RUN or len(failures) >= FAILURES:
+        if len(swept.removed) >= REMOVED_PER_RUN or len(failures) >= FAILURES:
             swept.is_more = True
-            continue
+            break
         try:
+            if _time(next(iter(look_up(how.created, item)), None), how.created) > time() - how.older_than:
+                swept.is_more = True
+                continue
             await probe.step("sweep_remove", await fill_in(how.remove, replace(scope, item=item)), asks=False)
         except CheckFailed as error:
             failures.append(error)
@@ -87,11 +91,11 @@ async def sweep(probe: Probe, how: Sweep, scope: Scope, under_way: Container[str
     return swept
 
 
-def _ours(how: Sweep, answer: Answer) -> Iterator[tuple[str, float, Any]]:
-    for item in look_up(how.each, Found(answer).document):
+def _ours(how: Sweep, items: Iterable[Any]) -> Iterator[tuple[str, Any]]:
+    for item in items:
         tag = next(iter(look_up(how.tag, item)), None)
         if isinstance(tag, str) and tag.startswith(PREFIX):
-            yield tag, _time(next(iter(look_up(how.created, item)), None), how.created), item
+            yield tag, item
 
 
 def _time(value: Any, place: str) -> float:

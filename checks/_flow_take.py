@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Annotated, Any, NoReturn
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, GetJsonSchemaHandler, model_validator
@@ -18,6 +19,7 @@ from heartbeat.http.text import clean
 VALUE_BYTES = 64 * 1024
 VALUES = 1000
 """How many values one path or pattern may give."""
+CUT_OFF = "the answer ends in the middle of its JSON: it is broken off, or longer than what the step reads of it"
 SOURCES = ("json", "re2", "header", "cookie", "measurement")
 MODEL = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
@@ -162,7 +164,7 @@ class Found:
         """Return a measurement of the step."""
         self.seen = lambda: "nothing of that name"
         value = self._measure(name)
-        return [] if value is None else [value]
+        return [] if value is None else [int(value) if value.is_integer() else value]
 
     def _seen_text(self) -> str:
         try:
@@ -179,20 +181,30 @@ def _unquoted(value: str) -> str:
     return value[1:-1] if len(value) > 1 and value[0] == value[-1] == '"' else value
 
 
-def take_all(takes: Mapping[str, Take], found: Found) -> Iterator[tuple[str, Any]]:
-    """Yield what is taken, by name. Raises ``CheckFailed`` that names the value which cannot be."""
+def take_all(takes: Mapping[str, Take], found: Found) -> dict[str, Any]:
+    """Return what is taken, by name. Raises ``CheckFailed`` that names the value which cannot be."""
+    return {name: _take(name, take, found) for name, take in takes.items()}
+
+
+def take_some(takes: Mapping[str, Take], found: Found) -> dict[str, Any]:
+    """Return what can be taken, by name."""
+    values = {}
     for name, take in takes.items():
-        try:
-            value = take.from_(found)
-            size = size_of(value)
-        except CheckFailed as failed:
-            sentence = f"{name} cannot be taken: {failed.sentence}"
-            raise CheckFailed(
-                sentence, reason=failed.reason, expected=failed.expected, observed=failed.observed
-            ) from None
-        if size > VALUE_BYTES:
-            raise CheckFailed(f"{name} cannot be taken: it has {size} bytes, more than {VALUE_BYTES}")
-        yield name, value
+        with suppress(CheckFailed):
+            values[name] = take.from_(found)
+    return values
+
+
+def _take(name: str, take: Take, found: Found) -> Any:
+    try:
+        value = take.from_(found)
+        size = size_of(value)
+    except CheckFailed as failed:
+        sentence = f"{name} cannot be taken: {failed.sentence}"
+        raise CheckFailed(sentence, reason=failed.reason, expected=failed.expected, observed=failed.observed) from None
+    if size > VALUE_BYTES:
+        raise CheckFailed(f"{name} cannot be taken: it has {size} bytes, more than {VALUE_BYTES}")
+    return value
 
 
 def look_up(text: str, document: Any) -> list[Any]:
@@ -213,8 +225,18 @@ def look_up(text: str, document: Any) -> list[Any]:
 def _parse(text: str) -> Any:
     try:
         return json.loads(text, parse_constant=_refuse)
-    except (ValueError, RecursionError):
-        raise CheckFailed("the answer is no JSON", expected="JSON", observed=_kind_of(text)) from None
+    except RecursionError:
+        raise CheckFailed("the JSON of the answer is nested too deeply to be read") from None
+    except ValueError as error:
+        is_cut = isinstance(error, json.JSONDecodeError) and _is_cut(error)
+        sentence = CUT_OFF if is_cut else "the answer is no JSON"
+        raise CheckFailed(sentence, expected="JSON", observed=_kind_of(text)) from None
+
+
+def _is_cut(error: json.JSONDecodeError) -> bool:
+    """Say whether nothing is wrong with a text but that it ends too early."""
+    is_end = error.pos >= len(error.doc.rstrip()) or error.msg.startswith("Unterminated")
+    return is_end and bool(error.doc.strip())
 
 
 def _kind_of(text: str) -> str:
@@ -230,12 +252,23 @@ def _refuse(word: str) -> NoReturn:
 
 def size_of(value: Any) -> int:
     """Return how many bytes a value has as text or JSON. Raises ``CheckFailed`` for what JSON cannot say."""
-    if isinstance(value, str):
-        return len(value.encode("utf-8", "replace"))
     try:
-        return len(json.dumps(value, ensure_ascii=False, allow_nan=False))
-    except (TypeError, ValueError, RecursionError):
+        text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, allow_nan=False)
+        return len(text.encode())
+    except RecursionError:
+        raise CheckFailed("it is nested too deeply") from None
+    except UnicodeEncodeError:
+        raise CheckFailed("it holds half a character, which nobody can be sent", expected="Unicode") from None
+    except (TypeError, ValueError):
         raise CheckFailed(f"it is no value that JSON knows: {type(value).__name__}") from None
+
+
+def is_bounded(value: Any) -> bool:
+    """Say whether a value is one that can be taken."""
+    try:
+        return size_of(value) <= VALUE_BYTES
+    except CheckFailed:
+        return False
 
 
 def describe(value: Any) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
@@ -13,8 +14,17 @@ from typing import Any
 BYTES = 2**20
 """How much of an answer is kept, as JSON."""
 DEPTH = 64
+
+
+def _moment(value: datetime) -> str:
+    if value.tzinfo is not None:
+        with suppress(OverflowError):  # the end of the year 9999 west of Greenwich, which stands for ever
+            value = value.astimezone(UTC)
+    return value.isoformat()
+
+
 SAID: tuple[tuple[Any, Callable[[Any], Any]], ...] = (
-    (datetime, lambda value: (value if value.tzinfo is None else value.astimezone(UTC)).isoformat()),
+    (datetime, _moment),
     ((date, time), lambda value: value.isoformat()),
     (timedelta, timedelta.total_seconds),
     ((bytes, bytearray, memoryview), lambda value: bytes(value).hex()),

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import re
+import socket
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from time import perf_counter
 from typing import Any, Protocol
 
 from heartbeat import CheckBroken, CheckFailed
+from heartbeat.http.text import clean
 
 from ._sql_rows import Found
 
 MARGIN = 0.1
 """Seconds before our own deadline at which the server gives up: then it says so itself, and is not left working."""
+COMMENT = re.compile(r"\s*/\*traceparent='[-0-9a-f]*('\*/)?")
+"""What we append to a statement; a server that repeats the end of one cuts it where it likes."""
 READ_ONLY = "the query writes, and the check only reads; set read_only: false if it is meant to"
 
 
@@ -53,6 +60,7 @@ class Order:
         addresses: of its host, where they were looked up.
         label: what the server is told of us.
         ends: when we stop waiting, by ``perf_counter``.
+        hidden: what nobody is to be told, and what stands in its place.
     """
 
     place: Place
@@ -63,6 +71,14 @@ class Order:
     label: str
     ends: float
     addresses: tuple[str, ...] = ()
+    hidden: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+    def quote(self, said: object) -> str:
+        """Return what a server says as one line, without what it was given; hidden first, as a cut shows a part."""
+        words = str(said)
+        for value in sorted(self.hidden, key=len, reverse=True):
+            words = words.replace(value, self.hidden[value])
+        return clean(COMMENT.sub("", words), 300)
 
     @property
     def left(self) -> float:
@@ -118,11 +134,12 @@ class Trouble:
     sentence: str
     code: str = ""
 
-    def fault(self, sentence: str) -> CheckFailed:
+    def fault(self) -> Exception:
         """Return what to raise: the check is bad where its options or its machine are."""
-        if self.reason in {"config", "resource", "network"}:
-            return CheckBroken(sentence, reason=self.reason)
-        return CheckFailed(sentence, reason=self.reason)
+        if self.reason == "network":  # whose fault that is, is asked of this machine's routes
+            return OSError(errno.ENETUNREACH, self.sentence)
+        kind = CheckBroken if self.reason in {"config", "resource"} else CheckFailed
+        return kind(self.sentence, reason=self.reason)
 
 
 class Session(Protocol):
@@ -151,6 +168,43 @@ class Session(Protocol):
     def explain(self, error: Exception, doing: str) -> Trouble:
         """Say what an error means."""
         ...
+
+
+class Wired:
+    """What the sessions over a network have in common: another thread can cut the wire."""
+
+    def __init__(self, order: Order) -> None:
+        self._order = order
+        self._connection: Any = None
+        self._wire: socket.socket | None = None
+        self._is_cut = False
+
+    def hold(self, descriptor: int) -> None:
+        """Keep a hand on the wire, which the driver may close meanwhile. Nobody may wait for it any more."""
+        self._wire = socket.socket(fileno=os.dup(descriptor))
+        if self._is_cut:
+            self.abort()
+
+    def commit(self) -> None:
+        """Commit."""
+        self._connection.commit()
+
+    def close(self) -> None:
+        """Disconnect; the server undoes what was not committed."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
+        wire, self._wire = self._wire, None
+        if wire is not None:
+            wire.close()
+
+    def abort(self) -> None:
+        """Cut the wire: whoever waits for an answer sees its end. The server's process sees it when it writes."""
+        self._is_cut = True
+        wire = self._wire
+        if wire is not None:
+            with suppress(OSError):  # it is cut already, or closed this moment
+                wire.shutdown(socket.SHUT_RDWR)
 
 
 def lead(reason: str, doing: str, name: object) -> str:

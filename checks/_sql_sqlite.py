@@ -9,29 +9,13 @@ from time import perf_counter
 from typing import Any
 from urllib.parse import quote
 
-from heartbeat.http.text import clean
+from heartbeat.databases import by_name
 
 from ._sql_rows import Found, collect
 from ._sql_session import READ_ONLY, Order, Trouble, lead
 
 STEPS = 10_000
 """After how many instructions SQLite asks whether to go on."""
-CODES = {
-    sqlite3.SQLITE_BUSY: "timeout",
-    sqlite3.SQLITE_LOCKED: "timeout",
-    sqlite3.SQLITE_INTERRUPT: "timeout",
-    sqlite3.SQLITE_CANTOPEN: "connect",
-    sqlite3.SQLITE_PERM: "connect",
-    sqlite3.SQLITE_CONSTRAINT: "content",
-    sqlite3.SQLITE_MISMATCH: "content",
-    sqlite3.SQLITE_CORRUPT: "content",
-    sqlite3.SQLITE_NOTADB: "content",
-    sqlite3.SQLITE_READONLY: "status",
-    sqlite3.SQLITE_FULL: "status",
-    sqlite3.SQLITE_IOERR: "status",
-    sqlite3.SQLITE_NOMEM: "resource",
-}
-"""The file is the target: what is wrong with it is not the check's fault."""
 
 
 class Session:
@@ -80,14 +64,11 @@ class Session:
 
     def explain(self, error: Exception, doing: str) -> Trouble:
         """Sort by SQLite's code, and by its words where that says nothing."""
-        said = clean(error, 300)
-        code, shown = getattr(error, "sqlite_errorcode", None), getattr(error, "sqlite_errorname", "")
-        reason = CODES.get(code & 0xFF) if code else None
-        if reason == "status" and self._order.read_only and code and code & 0xFF == sqlite3.SQLITE_READONLY:
-            return Trouble("config", READ_ONLY, shown)
-        if reason is None:
-            reason = "absent" if said.startswith(("no such table", "no such column")) else "config"
-        return Trouble(reason, f"{lead(reason, doing, self._order.place)}: {said}", shown)
+        said, name = self._order.quote(error), getattr(error, "sqlite_errorname", "")
+        if name.startswith("SQLITE_READONLY") and self._order.read_only:
+            return Trouble("config", READ_ONLY, name)
+        reason = by_name(name, said)
+        return Trouble(reason, f"{lead(reason, doing, self._order.place)}: {said}", name)
 
     def _there(self) -> sqlite3.Connection:
         if self._connection is None:

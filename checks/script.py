@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Mapping
-from contextlib import suppress
-from contextvars import copy_context
 from functools import partial
 from inspect import Parameter, iscoroutinefunction, signature
 from pathlib import PurePath
 from traceback import extract_tb
-from typing import Any
+from typing import Any, ClassVar
 
 from pydantic import Field, PrivateAttr, ValidationInfo, field_validator, model_validator
 
@@ -26,6 +23,8 @@ class Script(Check):
     with the `_*.py` beside it as helpers, and not where anybody may write to it. A change of it counts at the next
     reload.
     """
+
+    literal: ClassVar[frozenset[str]] = frozenset({"file", "function"})
 
     file: str = Field(description="the Python file; a relative path begins at the configuration's folder", min_length=1)
     function: str = Field("check", description="the name of the function in it", validate_default=True)
@@ -73,7 +72,10 @@ class Script(Check):
         """Call the function, and record what it measured."""
         call = partial(self._call, **({"probe": probe} if self._takes_probe else {}), **self.arguments)
         try:
-            found = await (call() if iscoroutinefunction(self._call) else _in_thread(call, probe))
+            if iscoroutinefunction(self._call):
+                found = await call()
+            else:
+                found = await probe.backing.in_thread(call, probe.keep_busy)
         except AssertionError as error:
             raise CheckFailed(_words(error, self._call)) from error
         if found is None:
@@ -99,33 +101,6 @@ def _function(file: str, name: str) -> Callable[..., Any]:
 def _takes_probe(call: Callable[..., Any]) -> bool:
     probe = signature(call).parameters.get("probe")
     return probe is not None and probe.kind in {Parameter.POSITIONAL_OR_KEYWORD, Parameter.KEYWORD_ONLY}
-
-
-async def _in_thread(call: Callable[[], Any], probe: Probe) -> Any:
-    """Call in a thread of the pool. Where it hangs the check stays busy: a thread cannot be stopped."""
-    loop, context, has_begun = asyncio.get_running_loop(), copy_context(), False
-    ended: asyncio.Future[None] = loop.create_future()
-
-    def work() -> Any:
-        nonlocal has_begun
-        has_begun = True
-        try:
-            return context.run(call)
-        finally:
-            with suppress(RuntimeError):  # the loop is closed, and nobody waits
-                loop.call_soon_threadsafe(_settle, ended)
-
-    try:
-        return await probe.backing.in_thread(work)
-    except asyncio.CancelledError:
-        if has_begun:
-            probe.keep_busy(ended)
-        raise
-
-
-def _settle(future: asyncio.Future[None]) -> None:
-    if not future.done():
-        future.set_result(None)
 
 
 def _words(error: AssertionError, call: Callable[..., Any]) -> str:

@@ -166,7 +166,7 @@ class Sql(Check):
             words = f"{self.place} did not finish the {course.doing or 'connect'} within"
             raise CheckFailed(f"{words} {perf_counter() - started:.3g} s", reason="timeout") from None
         if course.trouble is not None:
-            raise course.trouble.fault(self._hide(course.trouble.sentence.replace(comment.strip(), "")))
+            raise course.trouble.fault()
 
     def _visit(self, order: Order, course: Course, statement: str) -> None:
         """Do it all, in a thread. Nothing is asked or committed once nobody waits."""
@@ -222,15 +222,15 @@ class Sql(Check):
             label=f"heartbeat {probe.run}" if probe.marks else "heartbeat",
             ends=perf_counter() + patience(probe.remaining),
             addresses=addresses,
+            hidden={value: name for value, name in self._handed_over() if len(value) >= LEAST_HIDDEN},
         )
 
-    def _hide(self, sentence: str) -> str:
-        """Take what was handed over out of what a server says of it."""
-        values = {str(value): f":{name}" for name, value in self.parameters.items()} | {self.password: "***"}
-        for value in sorted(values, key=len, reverse=True):
-            if len(value) >= LEAST_HIDDEN:
-                sentence = sentence.replace(value, values[value])
-        return sentence
+    def _handed_over(self) -> Iterator[tuple[str, str]]:
+        """Yield what a server may repeat and nobody is to see, with what stands for it."""
+        for name, value in self.parameters.items():
+            for one in value if isinstance(value, list) else [value]:
+                yield str(one), f":{name}"
+        yield self.password, "***"
 
 
 def comment_of(marks: tuple[tuple[str, str], ...], query: str) -> str:

@@ -88,7 +88,7 @@ def assemble(setting: Setting, transport: Transport = send) -> Assembly:
         pace=setting.pace,
         transport=transport,
     )
-    pool, memories, accounts = Pool(), Memories(store), Accounts(clock.now)
+    pool, memories, accounts = Pool(), Memories(store, state.type_of), Accounts(clock.now)
     backing = Backing(memories.of, pool.run, accounts.lease, marks=lambda: config().mark_traffic)
     workshop = Workshop(pool, setting.lag, redact, backing)
     line = Line(clock, workshop, store, outbox, lambda names: config().ways_out(names), state.unwell)

@@ -5,15 +5,40 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import UserDict
-from collections.abc import Awaitable, Callable
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from heartbeat.check import CheckBroken
 
+TYPE, OWED = "@type", "@owed"
+"""What is written beside what a check remembers: whose it is, and what it owes."""
 MEMORY_BYTES = 64 * 1024
 """What one check may remember, as JSON."""
+
+
+Conceal = Callable[[str, str], None]
+"""Is told the name and the value of what must not be told of a run."""
+Lingering = Callable[[asyncio.Future[Any]], None]
+
+
+class Run(Protocol):
+    """What may go on of a run when it has ended, and so of its probe."""
+
+    lingering: tuple[asyncio.Future[Any], ...]
+
+    def keep_busy(self, until: asyncio.Future[Any], /) -> None:
+        """Add something to it."""
+        ...
+
+
+class InThread(Protocol):
+    """Runs a function in a thread."""
+
+    async def __call__(self, work: Callable[[], Any], lingering: Lingering | None = None, /) -> Any:
+        """Return what the function returns, or raise what it raises."""
+        ...
 
 
 class Account(Protocol):
@@ -41,11 +66,17 @@ class Account(Protocol):
 class Memory(UserDict[str, Any]):
     """What a check remembers: a mapping of whatever JSON can say. It is written after the run, or by ``save``.
 
-    What is ``passing`` is remembered as long as the process lives, and never written.
+    What is ``passing`` is remembered as long as the process lives, and never written. What is ``owed`` is a sentence
+    on what stays undone if all this is forgotten; it is logged when the check is removed, or becomes one of another
+    type. The ``type`` is the one whose checks understand it.
     """
 
-    def __init__(self, text: str = "", write: Callable[[str], Awaitable[None]] | None = None) -> None:
+    def __init__(
+        self, text: str = "", write: Callable[[str], Awaitable[None]] | None = None, type_: str | None = None
+    ) -> None:
         super().__init__(json.loads(text) if text else {})
+        self.type: str | None = self.data.pop(TYPE, type_)
+        self.owed: str = self.data.pop(OWED, "")
         self._written = text or "{}"
         self.passing: dict[str, Any] = {}
         self.write = write
@@ -53,7 +84,8 @@ class Memory(UserDict[str, Any]):
     async def save(self) -> None:
         """Return when what is remembered is safe on disk. Raises ``CheckBroken`` where it cannot be."""
         try:
-            text = json.dumps(self.data, allow_nan=False, separators=(",", ":"))
+            beside = {name: text for name, text in ((TYPE, self.type), (OWED, self.owed)) if text} if self.data else {}
+            text = json.dumps({**beside, **self.data}, allow_nan=False, separators=(",", ":"))
         except (TypeError, ValueError, RecursionError) as error:
             raise CheckBroken(f"what is to be remembered is no JSON: {error}") from None
         if len(text) > MEMORY_BYTES:
@@ -63,11 +95,45 @@ class Memory(UserDict[str, Any]):
         self._written = text
 
 
-async def _in_thread(work: Callable[[], Any]) -> Any:
-    return await asyncio.to_thread(work)
+async def _in_thread(work: Callable[[], Any], lingering: Lingering | None = None) -> Any:
+    going = asyncio.ensure_future(asyncio.to_thread(work))
+    try:
+        return await asyncio.shield(going)
+    finally:
+        if lingering is not None and not going.done():
+            lingering(going)
 
 
-def _no_account(name: str, _within: float) -> AbstractAsyncContextManager[Account]:
+def tell_nobody(_name: str, _value: str) -> None:
+    """Stand in where nothing is told of a run at all."""
+
+
+class Lease(Protocol):
+    """Gives a test account to one run alone."""
+
+    def __call__(self, name: str, within: float, conceal: Conceal = ..., /) -> AbstractAsyncContextManager[Account]:
+        """Wait so many seconds for it at most. What is secret of it is told to ``conceal`` when it is handed out."""
+        ...
+
+
+@asynccontextmanager
+async def lent(lease: AbstractAsyncContextManager[Account], run: Run) -> AsyncIterator[Account]:
+    """Keep an account until nothing of a run goes on: a thread that cannot be stopped uses it still."""
+    async with AsyncExitStack() as stack:
+        account = await stack.enter_async_context(lease)
+        try:
+            yield account
+        finally:
+            if left := [one for one in run.lingering if not one.done()]:
+                run.keep_busy(asyncio.ensure_future(_give_back_after(left, stack.pop_all())))
+
+
+async def _give_back_after(left: Iterable[asyncio.Future[Any]], lease: AsyncExitStack) -> None:
+    await asyncio.wait(left)
+    await lease.aclose()
+
+
+def _no_account(name: str, _within: float, _conceal: object = None, /) -> AbstractAsyncContextManager[Account]:
     raise CheckBroken(f"there is no account {name!r}: name it under accounts: in the configuration", reason="config")
 
 
@@ -77,14 +143,15 @@ class Backing:
 
     Attributes:
         memory: returns what a check remembers, by the check's name: the same object each time.
-        in_thread: runs what blocks in a bounded pool of threads.
-        lease: gives an account to this run alone, waiting so many seconds for it at most.
+        in_thread: runs what blocks in a bounded pool of threads. A thread cannot be stopped: where the run ends before
+            it, ``lingering`` is handed what is done when it is over (``probe.keep_busy``).
+        lease: gives an account to this run alone.
         marks: says whether requests tell that they are synthetic, and of which run.
     """
 
     memory: Callable[[str], Memory] = lambda _: Memory()
-    in_thread: Callable[[Callable[[], Any]], Awaitable[Any]] = _in_thread
-    lease: Callable[[str, float], AbstractAsyncContextManager[Account]] = _no_account
+    in_thread: InThread = _in_thread
+    lease: Lease = _no_account
     marks: Callable[[], bool] = lambda: True
 
 

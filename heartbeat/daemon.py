@@ -38,7 +38,7 @@ from heartbeat.roster import Changes, Roster
 from heartbeat.saving import Saving
 from heartbeat.scheduler import Scheduler
 from heartbeat.store import Store
-from heartbeat.switches import Switches
+from heartbeat.switching.switches import Switches
 from heartbeat.ticker import Ticker
 from heartbeat.upkeep import Upkeep
 from heartbeat.vitals import ACCOUNTS, KNOWN, Vitals, self_checks
@@ -212,6 +212,7 @@ class Daemon:
                 log.warning("this change takes effect at the next start only", setting=setting)
         self.drills.adopt(config.drills)
         await self.switches.prepare(config)
+        self.reloader.refuse_at_the_end()
         checks = self._all_checks(config)
         await asyncio.sleep(0)  # each of these takes some milliseconds for ten thousand checks
         changes = self.roster.compare(checks)

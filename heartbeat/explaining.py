@@ -11,7 +11,6 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from heartbeat.answers import find_recalled
 from heartbeat.config.model import CheckConfig, Config
 from heartbeat.core import explanation as say
 from heartbeat.core.model import Delivery, Event, Verdict
@@ -24,6 +23,7 @@ from heartbeat.quiet import Quiet
 from heartbeat.state import Live, State
 from heartbeat.store import Recorded, deployments, history, quiet, reader
 from heartbeat.surroundings import Surroundings
+from heartbeat.switching.memory import find_recalled
 from heartbeat.web.checks import look_around
 from heartbeat.web.deliveries import Redact, describe, describe_event
 

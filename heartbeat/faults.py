@@ -2,7 +2,8 @@
 
 Connections, lookups, TLS, protocols and timeouts of any client speak of the target. Exhausted descriptors, memory or
 ports, a machine without network, and local files speak of the check, and so does every exception that nobody knows.
-Classes are found by their qualified names along the MRO, so nothing is imported for the sake of the table.
+Classes are found by their qualified names along the MRO, so nothing is imported for the sake of the table; those of
+databases are in ``databases``.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from pathlib import Path, PurePath
 from traceback import walk_tb
 from typing import Any
 
+from heartbeat import databases
 from heartbeat.check import CheckBroken, CheckFailed
 from heartbeat.core.model import BROKEN_REASONS, Outcome, Reason
 from heartbeat.core.text import plain, words_of
@@ -67,9 +69,7 @@ ERRNOS: dict[int, Row] = {
     **dict.fromkeys((errno.EADDRNOTAVAIL, errno.EADDRINUSE, errno.ENOSPC, errno.EDQUOT), EXHAUSTED),
     **dict.fromkeys((errno.EROFS, errno.EAFNOSUPPORT), MISWRITTEN),
 }
-FILES = frozenset(
-    {errno.EPERM, errno.EACCES, errno.ENOENT, errno.EISDIR, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG}
-)
+FILES = {errno.EPERM, errno.EACCES, errno.ENOENT, errno.EISDIR, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG}
 """With a file name these speak of a local file; without one, of a socket."""
 ADRIFT = frozenset({errno.ENETUNREACH, errno.ENETDOWN})  # our own fault where the machine has no route at all
 
@@ -129,11 +129,10 @@ CLASSES: dict[str, Row] = {
     "dns.exception.Timeout": SILENT,
     "dns.exception.SyntaxError": MISWRITTEN,
     "dns.resolver.NoResolverConfiguration": MISWRITTEN,
-    "dns.resolver.NXDOMAIN": UNRESOLVED,
-    "dns.resolver.YXDOMAIN": UNRESOLVED,
-    "dns.resolver.NoAnswer": UNRESOLVED,
-    "dns.resolver.NoNameservers": UNRESOLVED,
+    **dict.fromkeys(("dns.resolver.NXDOMAIN", "dns.resolver.YXDOMAIN"), UNRESOLVED),
+    **dict.fromkeys(("dns.resolver.NoAnswer", "dns.resolver.NoNameservers"), UNRESOLVED),
     "dns.exception.DNSException": GARBLED,
+    "sqlalchemy.exc.TimeoutError": EXHAUSTED,
 }
 
 # These wrap something: what lies beneath says more, and only where there is nothing does the row count.
@@ -151,7 +150,6 @@ WRAPPERS: dict[str, Row] = {
     "aiosmtplib.errors.SMTPConnectError": UNREACHED,
     "aiosmtplib.errors.SMTPException": ANSWERED,
 }
-
 
 PROGRAMMING = (
     TypeError, ValueError, LookupError, AttributeError, NameError, AssertionError, ArithmeticError, ImportError,
@@ -200,6 +198,8 @@ def _sort(error: BaseException, routed: Callable[[], bool], depth: int) -> Fault
             return _beneath(error, routed, depth) or _fault(WRAPPERS[name], error, routed)
         if row := CLASSES.get(name) or (REFINED[name](error) if name in REFINED else None):
             return _fault(row, error, routed)
+    if said := databases.sort(error):
+        return _fault(databases.ROWS[said[0]], error, routed, said[1])
     return None if isinstance(error, PROGRAMMING) else _beneath(error, routed, depth)
 
 
@@ -217,13 +217,13 @@ def _worst(faults: Iterator[Fault | None]) -> Fault | None:
     return max(known, key=lambda fault: fault.outcome is Outcome.ERROR, default=None)
 
 
-def _fault(row: Row, error: BaseException, routed: Callable[[], bool]) -> Fault:
-    if _is_adrift(error) and not routed():
+def _fault(row: Row, error: BaseException, routed: Callable[[], bool], said: str = "") -> Fault:
+    if (_is_adrift(error) or "Network is unreachable" in said) and not routed():
         row = CUT_OFF
     reason, words = row
     if reason is Reason.PLUGIN:
         return Fault(Outcome.ERROR, reason, f"{words}: {_describe(error)}{_place(error)}")
-    detail = plain(str(getattr(error, "verify_message", "") or error), DETAIL_CHARACTERS)
+    detail = plain(said or str(getattr(error, "verify_message", "") or error), DETAIL_CHARACTERS)
     outcome = Outcome.ERROR if reason in BROKEN_REASONS else Outcome.FAIL
     return Fault(outcome, reason, f"{words}: {detail}" if detail else words)
 

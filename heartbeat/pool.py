@@ -11,7 +11,9 @@ import os
 import threading
 from collections.abc import Callable
 from contextlib import suppress
+from contextvars import copy_context
 from dataclasses import dataclass
+from functools import partial
 from queue import SimpleQueue
 from typing import Any
 
@@ -61,19 +63,25 @@ class Pool:
         self._calls.put(call)
         return call
 
-    async def run(self, function: Callable[[], Any]) -> Any:
+    async def run(
+        self, function: Callable[[], Any], lingering: Callable[[asyncio.Future[Any]], None] | None = None
+    ) -> Any:
         """Return what the function returns, or raise what it raises. One that is cancelled meanwhile is given up.
+
+        Where it goes on then, ``lingering`` is handed what is done when it has ended.
 
         Raises ``CheckBroken`` where no thread is free.
         """
         try:
-            call = self.submit(function)
+            call = self.submit(partial(copy_context().run, function))
         except PoolExhausted as full:
             raise CheckBroken(str(full), reason="resource") from full
         try:
             return await call.outcome
         finally:
             self.give_up(call)
+            if lingering is not None and not call.ended.done():
+                lingering(call.ended)
 
     def give_up(self, call: Call) -> None:
         """Replace the thread of a function that went past its deadline; it counts as stuck until it returns."""

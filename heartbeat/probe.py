@@ -8,7 +8,7 @@ from contextlib import AbstractAsyncContextManager, contextmanager
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
-from heartbeat.backing import ALONE, Account, Backing, Memory
+from heartbeat.backing import ALONE, Account, Backing, Memory, lent
 from heartbeat.check import Answer, Check, CheckBroken, CheckFailed
 from heartbeat.core.text import cut
 from heartbeat.marks import marks_of
@@ -186,7 +186,7 @@ class Probe:
 
         Raises ``CheckBroken`` where there is none of this name, or others keep it until the deadline.
         """
-        return self.backing.lease(name, self.remaining)
+        return lent(self.backing.lease(name, self.remaining, self.conceal), self)
 
     def warn(self, sentence: str, *, reason: str = "content", expected: object = None, observed: object = None) -> None:
         """Say that all is not well, although the round trip was true: a warning. The first one counts.
@@ -212,7 +212,7 @@ class Probe:
         """Have something done after the run, however that ends: also after its deadline. The last comes first.
 
         Args:
-            clean: gets a probe of its own; what it raises is evidence, and what it records belongs to the run.
+            clean: gets a probe of its own; what it raises is a warning, and what it records belongs to the run.
             timeout: seconds that it may take.
         """
         self.cleanups = (*self.cleanups, (clean, timeout))

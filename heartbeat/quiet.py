@@ -30,7 +30,7 @@ class Quiet:
         """What is configured."""
         self.deployments = Deployments()
         self.switched: dict[str, SwitchedOff] = {}
-        """The checks that are off because of their switch (``switches``), by name."""
+        """The checks that are off because of their switch (``switching``), by name."""
         self.doubts: dict[str, str] = {}
         """Of checks that are on, by name, why nobody knows whether their switch still says so."""
         self._standing: tuple[Standing, ...] = ()

@@ -6,6 +6,7 @@ in a secret, is never taken for one.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple, Self
@@ -126,6 +127,5 @@ def _left(reference: Reference, value: Any) -> Part:
 
 
 def _show(reference: Reference, value: Any) -> str:
-    if isinstance(value, bool):
-        value = str(value).lower()
-    return quote(str(value), safe="") if reference.is_quoted else str(value)
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+    return quote(text, safe="") if reference.is_quoted else text

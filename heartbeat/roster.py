@@ -79,7 +79,7 @@ class Roster:
         self._line = line
         self._state = state
         self._scheduler = scheduler
-        self._memories = memories
+        self.memories = memories
 
     async def take_over(self, checks: Collection[CheckConfig], past: Snapshot, notify: tuple[str, ...]) -> None:
         """Go on where the last life of the daemon ended.
@@ -87,7 +87,7 @@ class Roster:
         What was open of checks that are gone is withdrawn, told to the receivers in ``notify``: who was told of them
         stands in no configuration any more.
         """
-        self._memories.recall(past.memories)
+        self.memories.recall(past.memories)
         for sentence in past.unreadable:
             log.error("not taken over", error=sentence)
         statuses, inherited, known = dict(past.statuses), {check.was for check in checks}, set[str]()
@@ -95,14 +95,16 @@ class Roster:
             last = past.last.get(check.name)
             if check.name not in statuses and check.was in statuses:
                 statuses[check.name], last = statuses.pop(check.was), past.last.get(check.was)
-                self._memories.rename(check.was, check.name)
+                self.memories.rename(check.was, check.name)
                 await self._recorded(self._line.store.rename(check.was, check.name))
             known |= statuses.keys() & {check.name}
             self._add(check, statuses.pop(check.name, None), last)
         for name, status in statuses.items():
             if name not in inherited:  # a rename that the store could not take: the check goes on under its new name
                 await take(self._line, Live(_gone(name, notify), status), Removal(name))
-            self._memories.forget(name)
+            self.memories.forget(name)
+            await self._recorded(self._line.store.forget(name))
+        for name in self.memories.sort_out():
             await self._recorded(self._line.store.forget(name))
         await recall(self._line.store, self._state.checks, known, self._line.clock.now())
 
@@ -131,7 +133,10 @@ class Roster:
         """Let a check go on with its status and history under changed settings."""
         is_told = any(isinstance(one.check, Reported) for one in (live.config, check))  # has no slots, or had none
         replan = replan or is_told or live.config.schedule != check.schedule
+        is_other = live.config.type != check.type
         live.config = check
+        if is_other:
+            self.memories.begin_anew(check.name)
         adapt(live)
         live.status = rearm(live.status, check.policy)
         if replan:
@@ -140,13 +145,13 @@ class Roster:
     async def _withdraw(self, name: str) -> None:
         self._scheduler.drop(name)
         await take(self._line, self._state.checks.pop(name), Removal(name))
-        self._memories.forget(name)
+        self.memories.forget(name)
         await self._recorded(self._line.store.forget(name))
 
     def _rename(self, old: str, new: str) -> asyncio.Future[None]:
         self._state.checks[new] = self._state.checks.pop(old)
         self._scheduler.drop(old)
-        self._memories.rename(old, new)
+        self.memories.rename(old, new)
         if old in self._line.running:
             self._line.running.remove(old)
             self._line.running.add(new)

@@ -102,12 +102,12 @@ async def run_check(check: Check, run: Run, workshop: Workshop) -> Finished:
         if not attempt.outcome.done():
             attempt.give_up()
     lag = workshop.lag.worst_since(started)
-    leftover = await _tidy(attempt, probe)
+    await _tidy(attempt, probe)
     if probe.cleanups:
         await clean_up(probe)
     if probe.remembers:
         fault = await _remember(probe) or fault
-    return Finished(_conclude(probe, fault, duration, lag, workshop.redact), leftover)
+    return Finished(_conclude(probe, fault, duration, lag, workshop.redact), _find_leftover(attempt, probe))
 
 
 def _start(check: Check, probe: Probe, pool: Pool) -> _Attempt:
@@ -174,12 +174,16 @@ def _find_fault(outcome: asyncio.Future[Any], probe: Probe, timeout: float, dura
     return None
 
 
-async def _tidy(attempt: _Attempt, probe: Probe) -> asyncio.Future[Any] | None:
-    """Give the plugin a moment to end, and return what does not."""
+async def _tidy(attempt: _Attempt, probe: Probe) -> None:
+    """Give the plugin a moment to end."""
     if not attempt.ended.done():
         await wait_for_one(attempt.ended, CANCEL_GRACE)
     await probe.aclose()
     attempt.ended.add_done_callback(_read)
+
+
+def _find_leftover(attempt: _Attempt, probe: Probe) -> asyncio.Future[Any] | None:
+    """Return what goes on of the plugin, and of what it does after a run."""
     left = [one for one in (attempt.ended, *probe.lingering) if not one.done()]
     return asyncio.gather(*left, return_exceptions=True) if left[1:] else left[0] if left else None
 

@@ -135,6 +135,11 @@ class State:
 
     checks: dict[str, Live] = field(default_factory=dict)
 
+    def type_of(self, name: str) -> str | None:
+        """Return the type of a check; None where there is no such check."""
+        live = self.checks.get(name)
+        return live.config.type if live else None
+
     def unwell(self, at_most: int = 20) -> tuple[str, ...]:
         """Return the names of checks that warn or fail, the worst and longest first."""
         bad = [(-live.severity, live.status.since or 0.0, name) for name, live in self.checks.items() if live.severity]

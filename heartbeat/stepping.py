@@ -53,7 +53,7 @@ async def perform(check: Check, probe: Any) -> Any:
     """Let a check do its work with a probe: here, or in a thread where it is a plain function."""
     if is_async(type(check)):
         return await check.run(probe)
-    return await probe.backing.in_thread(partial(check.run, probe))
+    return await probe.backing.in_thread(partial(check.run, probe), probe.keep_busy)
 
 
 @cache

@@ -8,6 +8,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
+from types import ModuleType
 from typing import Any, Protocol
 
 from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, GetJsonSchemaHandler, ValidationError, create_model
@@ -46,6 +47,8 @@ class Reading:
     """The names of the types that are used as parts of another check."""
     files: set[Path] = field(default_factory=set)
     """Files whose change changes what the check does."""
+    modules: dict[Path, ModuleType] = field(default_factory=dict)
+    """Python files that are named in them, as they were imported for this configuration."""
 
 
 READING: ContextVar[Reading | None] = ContextVar("heartbeat_reading", default=None)
@@ -86,12 +89,15 @@ class Part:
             return self.ready
         around = self.around or Reading(_bundled)
         try:
-            with reading(Reading(around.type_of, around.folder)):
+            with reading(Reading(around.type_of, around.folder, modules=around.modules)):
                 return self.type.model_validate(fill(self.options, look_up))
         except ValidationError as error:
             first = error.errors(include_url=False, include_input=False)[0]
             where = ".".join(map(str, (self.kind, *first["loc"])))
             sentence = f"{where}: {first['msg'].removeprefix('Value error, ')}; a value that was filled in does not fit"
+            raise CheckBroken(sentence, reason="config") from None
+        except (UnicodeError, RecursionError) as error:  # what no text, or no JSON, can be made of
+            sentence = f"{self.kind}: a value that was filled in does not fit: {type(error).__name__}"
             raise CheckBroken(sentence, reason="config") from None
 
     @classmethod

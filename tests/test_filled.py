@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
@@ -9,12 +10,14 @@ from typing import Any, ClassVar
 import pytest
 
 from heartbeat import Check, CheckBroken, CheckFailed, Part, Probe, late
-from heartbeat.backing import Account, Backing
+from heartbeat.accounts import Accounts
+from heartbeat.backing import Account, Backing, Conceal, tell_nobody
+from heartbeat.config.credentials import AccountConfig, Credentials
 from heartbeat.core.model import Outcome, Reason, Result, Run
 from heartbeat.filled import Filled, accounts_of, late_texts
 from heartbeat.lag import LagMeter
 from heartbeat.pool import Pool
-from heartbeat.runner import Workshop, run_check
+from heartbeat.runner import CURRENT, Workshop, run_check
 from heartbeat.steps import Reading
 
 SEEN: list[Any] = []
@@ -65,10 +68,10 @@ class Desk:
     said: list[str] = field(default_factory=list)
 
     @asynccontextmanager
-    async def lease(self, name: str, _within: float) -> AsyncIterator[Account]:
+    async def lease(self, name: str, _within: float, conceal: Conceal = tell_nobody) -> AsyncIterator[Account]:
         self.said.append(f"lease {name}")
         try:
-            yield Leased(self, name)
+            yield Leased(self, name, conceal)
         finally:
             self.said.append(f"back {name}")
 
@@ -77,6 +80,7 @@ class Desk:
 class Leased:
     desk: Desk
     name: str
+    conceal: Conceal
     slot: int = 0
 
     def __getitem__(self, field: str) -> str:
@@ -84,7 +88,10 @@ class Leased:
             raise CheckBroken(f"no {field}", reason="config")
         if field == "totp":
             self.desk.said.append("a code")
-        return self.desk.slots[self.name][self.slot][field]
+        value = self.desk.slots[self.name][self.slot][field]
+        if field != "user":
+            self.conceal(f"accounts.{self.name}.{field}", value)
+        return value
 
     async def fresh(self) -> None:
         """Wait for nothing."""
@@ -206,9 +213,9 @@ async def test_a_value_that_looks_like_a_reference_is_none() -> None:
 async def test_waiting_for_an_account_is_no_part_of_the_duration() -> None:
     class Slow(Desk):
         @asynccontextmanager
-        async def lease(self, name: str, within: float) -> AsyncIterator[Account]:
+        async def lease(self, name: str, within: float, conceal: Conceal = tell_nobody) -> AsyncIterator[Account]:
             await asyncio.sleep(0.2)
-            async with super().lease(name, within) as account:
+            async with super().lease(name, within, conceal) as account:
                 yield account
 
     result = await run_once(filled("tells", url="${accounts.a.token}"), Slow({"a": [{"token": "swordfish"}]}))
@@ -220,3 +227,44 @@ def test_the_accounts_of_a_check_are_found_wherever_they_stand() -> None:
     assert accounts_of(check) == {"a"}
     assert [str(one) for one in late_texts(check)] == ["${accounts.a.token}${run.id}"]
     assert accounts_of(Tells(url="${accounts.a.token}")) == set()
+
+
+async def test_a_one_time_code_is_waited_for() -> None:
+    class Waits(Leased):
+        async def fresh(self) -> None:
+            self.desk.said.append("waited")
+
+    class Codes(Desk):
+        @asynccontextmanager
+        async def lease(self, name: str, _within: float, conceal: Conceal = tell_nobody) -> AsyncIterator[Account]:
+            yield Waits(self, name, conceal)
+
+    desk = Codes({"shopper": [{"totp": "123456"}]})
+    assert (await run_once(filled("tells", url="${accounts.shopper.totp}"), desk)).outcome is Outcome.OK
+    assert desk.said == ["waited", "a code", "accept shopper"]
+
+
+class Hangs(Check):
+    url: str = ""
+    over: ClassVar[threading.Event]
+
+    def run(self, probe: Probe) -> None:
+        SEEN.append(CURRENT.get())
+        self.over.wait(30)
+
+
+async def test_a_thread_that_hangs_keeps_its_account_and_its_check_until_it_has_ended() -> None:
+    Hangs.over = threading.Event()
+    accounts, pool = Accounts(lambda: 0.0), Pool()
+    accounts.adopt({"shopper": AccountConfig("shopper", Credentials("synthetic"))})
+    part = Part("hangs", Hangs, late({"url": "${accounts.shopper.user}"}), None, Reading(lambda _: Hangs))
+    workshop = Workshop(pool, LagMeter(), str, Backing(in_thread=pool.run, lease=accounts.lease))
+    finished = await run_check(Filled(check=part), Run("run_1", "shop", 0.0, 0, 0.0, 0.2), workshop)
+    assert (finished.result.outcome, finished.result.reason) == (Outcome.FAIL, Reason.TIMEOUT)
+    assert [use.is_taken for use in accounts.uses()] == [True]
+    assert finished.leftover is not None
+    Hangs.over.set()
+    async with asyncio.timeout(5):
+        await finished.leftover
+    assert [use.is_taken for use in accounts.uses()] == [False]
+    assert SEEN == ["shop"]  # who ends the process there is to be named

@@ -135,7 +135,7 @@ async def test_once_runs_the_first_example_against_its_target(folder: Path) -> N
 @pytest.mark.parametrize("code", column("| what the probe has | is |", 0))
 async def test_what_the_probe_has_it_has(code: str) -> None:
     @asynccontextmanager
-    async def lease(name: str, _: float) -> AsyncIterator[Any]:
+    async def lease(name: str, _: float, _conceal: object = None) -> AsyncIterator[Any]:
         yield {"user": name}
 
     class Fine(Check):

@@ -48,3 +48,9 @@ def test_it_survives_being_sent_and_written() -> None:
     again = pickle.loads(pickle.dumps(text))
     assert (again, again.parts) == (text, text.parts)
     assert json.loads(json.dumps({"header": text})) == {"header": "Bearer ${steps.login.token}"}
+
+
+def test_what_stands_within_a_text_is_written_as_json() -> None:
+    known = {"list": ["a", None], "none": None, "yes": True, "number": 1.5, "text": "é"}
+    text = late("${item.list} ${item.none} ${item.yes} ${item.number} ${item.text} ${item.list|quote}")
+    assert fill(text, lambda one: known[one.path[0]]) == '["a", null] null true 1.5 é %5B%22a%22%2C%20null%5D'

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
+from typing import ClassVar
 
 import pytest
 
@@ -84,6 +86,31 @@ async def test_plain_functions_are_steps_too() -> None:
     assert (await run_once(Plain())).measurements == {"blocks_n": 1}
 
 
+class TidiesInAThread(Check):
+    let_go: ClassVar[threading.Event]
+
+    async def run(self, probe: Probe) -> None:
+        async def tidy(own: Probe) -> None:
+            await own.step("remove", Hangs())
+
+        probe.on_cleanup(tidy, timeout=0.1)
+
+
+class Hangs(Check):
+    def run(self, _probe: Probe) -> None:
+        TidiesInAThread.let_go.wait(30)
+
+
+async def test_a_thread_that_hangs_in_the_cleanup_keeps_the_check_busy() -> None:
+    TidiesInAThread.let_go = threading.Event()
+    workshop = Workshop(pool := Pool(), LagMeter(), str, Backing(in_thread=pool.run))
+    finished = await run_check(TidiesInAThread(), Run("run_1", "shop", 0.0, 0, 0.0, 5.0), workshop)
+    assert finished.leftover is not None
+    TidiesInAThread.let_go.set()
+    async with asyncio.timeout(5):
+        await finished.leftover
+
+
 class Tidies(Check):
     how: str = ""
 
@@ -99,6 +126,10 @@ class Tidies(Check):
             await asyncio.sleep(30)
         if self.how == "raises":
             raise ValueError("cannot")
+        if self.how == "times out":
+            raise TimeoutError("of the mailbox")
+        if self.how == "refused":
+            raise CheckFailed("the status is 500", reason="status")
         await probe.step("remove", Talks())
         probe.record("leftovers", 0)
 
@@ -110,15 +141,19 @@ class Tidies(Check):
         ("fails", Reason.CONTENT, None),
         ("deadline", Reason.TIMEOUT, None),
         ("hangs", None, "it was not done within 50 ms"),
-        ("raises", None, "ValueError: cannot"),
+        ("raises", None, "the plugin raised ValueError: cannot (test_stepping.py:"),
+        ("times out", None, "the target did not answer in time: of the mailbox"),
+        ("refused", None, "the status is 500"),
     ],
 )
 async def test_cleanup_runs_however_the_run_ends(how: str, reason: Reason | None, evidence: str | None) -> None:
     result = await run_once(Tidies(how=how), timeout=0.1)
     assert result.reason is reason
     assert ("leftovers" in result.measurements) == (evidence is None)
-    if reason is not None:
-        assert evidence is None or result.evidence["cleanup"] == evidence
+    if evidence is not None:
+        assert result.evidence["cleanup"].startswith(evidence)
+        assert result.caution is not None
+        assert result.caution.sentence == f"the cleanup failed: {result.evidence['cleanup']}"
 
 
 class Warns(Check):
@@ -273,3 +308,14 @@ async def test_steps_and_cleanup_share_the_memory_of_the_run_also_without_a_kit(
 
     result = await run_once(Leaves(), backing=Backing(memory=lambda _: Memory('{"runs":7}', write)))
     assert (result.outcome, written) == (Outcome.OK, ['{"runs":8}'])
+
+
+async def test_what_a_step_of_the_cleanup_leaves_is_cleaned_up_too() -> None:
+    class Outer(Check):
+        async def run(self, probe: Probe) -> None:
+            probe.on_cleanup(self._tidy)
+
+        async def _tidy(self, probe: Probe) -> None:
+            await probe.step("inner", Tidies())
+
+    assert (await run_once(Outer())).measurements == {"leftovers": 0, "remove_body_bytes": 5}

@@ -16,12 +16,18 @@ from heartbeat.accounts.desk import Desk, Surroundings
 from heartbeat.accounts.knowledge import recall, write
 from heartbeat.accounts.leased import Leased
 from heartbeat.accounts.turns import Taken
+from heartbeat.backing import Conceal, tell_nobody
 from heartbeat.check import CheckBroken
 from heartbeat.config.credentials import AccountConfig
 from heartbeat.core.accounts import Trouble
 from heartbeat.core.limits import show
 from heartbeat.metrics.accounts import Use
 from heartbeat.runner import CURRENT
+
+MARGIN = 0.1
+"""Seconds before its deadline at which a run gives up waiting for an account: at the deadline the target is blamed."""
+MARGIN_SHARE = 0.25
+"""How much of a short run that is at most."""
 
 
 class Accounts:
@@ -44,12 +50,10 @@ class Accounts:
             self._clear(desk)
         if has_news:
             self.around.changed()
-        if any(one.totp is not None for desk in self._desks.values() for one in desk.slots().values()):
-            import pyotp as _  # noqa: F401, PLC0415 - now, while no run is timed: it takes 60 ms the first time
 
     @asynccontextmanager
-    async def lease(self, name: str, within: float) -> AsyncIterator[Leased]:
-        """Have an account to oneself, waiting so many seconds for it at most.
+    async def lease(self, name: str, within: float, conceal: Conceal = tell_nobody) -> AsyncIterator[Leased]:
+        """Have an account to oneself, waiting so many seconds for it at most; what is handed out is to be concealed.
 
         Raises:
             CheckBroken: ``config`` where there is no such account, ``account`` where others keep it.
@@ -57,13 +61,13 @@ class Accounts:
         ends, who = asyncio.get_running_loop().time() + within, _who()
         desk = self._find(name)
         try:
-            await desk.turns.take(who, within, self.around.now)
+            await desk.turns.take(who, within - min(MARGIN, MARGIN_SHARE * within), self.around.now)
         except Taken as taken:
             sentence = f"the account {name} was not free within {show(within, 's')}: {taken}"
             raise CheckBroken(sentence, reason="account") from None
         try:
             self._find(name)  # it may have left the configuration while we waited
-            leased = Leased(desk, who, ends)
+            leased = Leased(desk, who, ends, conceal)
             try:
                 if who in desk.readers:  # it will want a code again
                     await leased.fresh()

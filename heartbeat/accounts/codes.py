@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
+import hmac
+from base64 import b32decode
 from collections import deque
-from typing import TYPE_CHECKING
 
 from pydantic import SecretStr
-
-if TYPE_CHECKING:
-    from pyotp import TOTP
 
 REMEMBERED = 240
 """Codes that are known to be used, the last: two hours of them, in case the clock is set back."""
 GRAIN = 0.002
 """Seconds that are waited at least: a timer may come a fraction of a millisecond early."""
+INTERVAL = 30
+"""Seconds for which a code holds."""
 
 
-def read_secret(secret: SecretStr) -> TOTP:
-    """Return what makes codes of a secret in base32."""
-    from pyotp import TOTP  # noqa: PLC0415 - most configurations have no such account
+def code_of(secret: str, counter: int) -> str:
+    """Return the code of six digits of a secret in base32 (RFC 4226, 5.3): with SHA-1, as authenticator apps do it.
 
-    return TOTP(secret.get_secret_value())
+    The secret may be short: many that are handed out have 80 bits, where the RFC asks for 128.
+    """
+    digest = hmac.digest(b32decode(secret), counter.to_bytes(8), "sha1")
+    start = digest[-1] & 15
+    number = int.from_bytes(digest[start : start + 4]) & 0x7FFF_FFFF
+    return f"{number % 1_000_000:06}"
 
 
 class Codes:
@@ -31,18 +35,17 @@ class Codes:
     def __init__(self) -> None:
         self._used: deque[tuple[str, int]] = deque(maxlen=REMEMBERED)
 
-    def draw(self, generator: TOTP, now: float) -> str | None:
+    def draw(self, secret: SecretStr, now: float) -> str | None:
         """Return the code of this moment, once; None where somebody had it."""
-        drawn = generator.secret, int(now // generator.interval)
+        drawn = secret.get_secret_value(), int(now // INTERVAL)
         if drawn in self._used:
             return None
         self._used.append(drawn)
-        # Not generator.at(): it goes by way of local time, of which an hour comes twice in autumn.
-        return generator.generate_otp(drawn[1])
+        return code_of(*drawn)
 
-    def wait(self, generator: TOTP, now: float) -> float:
+    def wait(self, secret: SecretStr, now: float) -> float:
         """Return the seconds until the next code, 0 where nobody had that of this moment."""
-        counter = int(now // generator.interval)
-        if (generator.secret, counter) not in self._used:
+        counter = int(now // INTERVAL)
+        if (secret.get_secret_value(), counter) not in self._used:
             return 0.0
-        return max(GRAIN, (counter + 1) * generator.interval - now)
+        return max(GRAIN, (counter + 1) * INTERVAL - now)

@@ -120,4 +120,7 @@ class Desk:
         slots = self.slots()
         current, following = slots.get(Slot.CURRENT), slots.get(Slot.NEXT)
         differing = tuple(one for one in FIELDS if following and getattr(current, one) != getattr(following, one))
-        return find_trouble(self.name, self.rotation, has_next=following is not None, differing=differing)
+        has_codes = current is not None and current.totp is not None
+        return find_trouble(
+            self.name, self.rotation, has_next=following is not None, differing=differing, has_codes=has_codes
+        )

@@ -7,8 +7,8 @@ from contextlib import suppress
 
 from pydantic import SecretStr
 
-from heartbeat.accounts.codes import read_secret
 from heartbeat.accounts.desk import Desk
+from heartbeat.backing import Conceal
 from heartbeat.check import CheckBroken
 from heartbeat.config.credentials import FIELDS, Credentials
 from heartbeat.core.accounts import accept, refuse
@@ -23,12 +23,13 @@ class Leased:
     Its fields stay what they were, also when the configuration is loaded anew: a user never meets another's password.
     """
 
-    __slots__ = ("_credentials", "_desk", "_ends", "_has_news", "_is_over", "_took_code", "_tried", "_who")
+    __slots__ = ("_conceal", "_credentials", "_desk", "_ends", "_has_news", "_is_over", "_took_code", "_tried", "_who")
 
-    def __init__(self, desk: Desk, who: str, ends: float) -> None:
+    def __init__(self, desk: Desk, who: str, ends: float, conceal: Conceal) -> None:
         self._desk = desk
         self._who = who
         self._ends = ends
+        self._conceal = conceal
         self._credentials = desk.first()
         self._tried: list[Credentials] = []
         self._took_code = self._has_news = self._is_over = False
@@ -45,9 +46,11 @@ class Leased:
         value = getattr(self._credentials, field)
         if value is None:
             raise CheckBroken(f"the account {name} has no {field}: add it under accounts:", reason="config")
-        if field == "totp":
-            return self._draw(value)
-        return str(value.get_secret_value() if isinstance(value, SecretStr) else value)
+        if not isinstance(value, SecretStr):
+            return str(value)
+        secret = self._draw(value) if field == "totp" else value.get_secret_value()
+        self._conceal(f"accounts.{name}.{field}", secret)
+        return secret
 
     async def fresh(self) -> None:
         """Wait until there is a one-time code that nobody had. Raises ``CheckBroken`` where none comes in time."""
@@ -93,7 +96,7 @@ class Leased:
     def _draw(self, secret: SecretStr) -> str:
         self._took_code = True
         self._desk.readers.add(self._who)
-        code = self._desk.codes.draw(read_secret(secret), self._desk.around.now())
+        code = self._desk.codes.draw(secret, self._desk.around.now())
         if code is None:
             sentence = f"the one-time code of the account {self._desk.name} was used already"
             raise CheckBroken(f"{sentence}: `await account.fresh()` waits for the next one", reason="account")
@@ -101,10 +104,10 @@ class Leased:
 
     async def _has_code(self) -> bool:
         """Wait for a code that nobody had; say False at once where none comes in time."""
-        if self._credentials.totp is None:
+        secret = self._credentials.totp
+        if secret is None:
             return True
-        generator = read_secret(self._credentials.totp)
-        while wait := self._desk.codes.wait(generator, self._desk.around.now()):
+        while wait := self._desk.codes.wait(secret, self._desk.around.now()):
             if wait > self._remaining:
                 return False
             await asyncio.sleep(wait)

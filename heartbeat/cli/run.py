@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Coroutine
 from pathlib import Path
+from threading import Timer
 from typing import Any
 
 import structlog
@@ -25,6 +26,8 @@ log = structlog.get_logger()
 
 PATIENCE = 300.0
 """Seconds that reading the configuration may take: nothing waits for it yet but the start."""
+FAREWELL = 2.0
+"""Seconds that threads of others have to end after we did."""
 
 
 def run(config: ConfigOption) -> int:
@@ -70,6 +73,9 @@ def _run_to_its_end(loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, N
 async def _serve(paths: list[Path], config: Config) -> None:
     daemon = Daemon(paths, config)
     await daemon.run()
+    last = Timer(FAREWELL, really_exit, (0,))  # Python waits at its end for threads that plugins left behind
+    last.daemon = True
+    last.start()
     if daemon.stuck:  # closing the loop would wait for plugins that do not end, for ever
         sys.stderr.flush()
         really_exit(0)

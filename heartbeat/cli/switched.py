@@ -9,16 +9,15 @@ from time import time
 import uvloop
 
 from heartbeat import http
-from heartbeat.answers import may_be_off
 from heartbeat.config import CheckConfig, Config
 from heartbeat.core.switches import SwitchedOff
 from heartbeat.pool import Pool
-from heartbeat.sources import ask_once
+from heartbeat.switching.once import ask_once
 
 
 async def ask(config: Config, checks: Iterable[CheckConfig]) -> dict[str, SwitchedOff]:
     """Return which checks are off. Where nobody answers their default holds."""
-    some = [check for check in checks if may_be_off(check)]
+    some = [check for check in checks if check.enabled.may_be_off]
     return await ask_once(config, some, Pool(), time()) if some else {}
 
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from heartbeat.check import Check
 from heartbeat.collection import no_collection
-from heartbeat.config.build import build_all, build_check, build_redactor
+from heartbeat.config.build import Imported, build_all, build_check, build_redactor
 from heartbeat.config.child import load_in_child
 from heartbeat.config.model import CheckConfig, Config, History, Log, Receiver, Web
 from heartbeat.config.problem import ConfigError, Place, Problem
@@ -51,6 +50,6 @@ def load(
 
     with no_collection():
         plan, shared = read(paths, environ, targets=targets, over=over), Shared()
-        types: dict[str, type[Check]] = {}  # none is needed: the models are built already
-        checks = {draft.name: build_check(draft, types.__getitem__, None, shared) for draft in plan.checks}
+        imported = Imported()  # nothing is needed: the models are built already
+        checks = {draft.name: build_check(draft, imported, None, shared) for draft in plan.checks}
         return build_all(plan, checks, build_redactor(plan, None))

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from types import ModuleType
 
 from pydantic import ValidationError
 
@@ -17,7 +19,13 @@ from heartbeat.config.sharing import Shared
 from heartbeat.redaction import Redactor
 from heartbeat.steps import Reading
 
-TypeOf = Callable[[str], type[Check]]
+
+@dataclass(frozen=True, slots=True)
+class Imported:
+    """What checks are built with: the classes of types by name, and the modules of Python files that options name."""
+
+    types: dict[str, type[Check]] = field(default_factory=dict)
+    modules: dict[Path, ModuleType] = field(default_factory=dict)
 
 
 def build_all(plan: Plan, checks: Mapping[str, CheckConfig], redactor: Redactor) -> Config:
@@ -39,13 +47,13 @@ def build_redactor(plan: Plan, known: Config | None) -> Redactor:
     return redactor
 
 
-def build_check(draft: Draft, type_of: TypeOf, known: Config | None, shared: Shared) -> CheckConfig:
+def build_check(draft: Draft, imported: Imported, known: Config | None, shared: Shared) -> CheckConfig:
     """Return one check; of the configuration in use what is the same, be it the plugin's model or all of it."""
     old = _same(draft, known)
     new = CheckConfig(
         name=draft.name,
         type=shared(draft.type),
-        check=old.check if old else draft.model or _model(draft, type_of, shared),
+        check=old.check if old else draft.model or _model(draft, imported, shared),
         fingerprint=draft.fingerprint,
         schedule=shared(draft.schedule),
         timeout=shared(draft.timeout),
@@ -70,11 +78,10 @@ def _same(draft: Draft, known: Config | None) -> CheckConfig | None:
     return old if old is not None and old.fingerprint == draft.fingerprint else None
 
 
-def _model(draft: Draft, type_of: TypeOf, shared: Shared) -> Check:
-    around = Reading(type_of, draft.folder)
+def _model(draft: Draft, imported: Imported, shared: Shared) -> Check:
+    around = Reading(imported.types.__getitem__, draft.folder, modules=imported.modules)
     try:
-        kind = type_of(draft.type)
-        return shared.model(make_check(draft.type, kind, draft.options, around))
+        return shared.model(make_check(draft.type, imported.types[draft.type], draft.options, around))
     except ValidationError as error:  # it was valid a moment ago, in the child: it must depend on something else
         sentence = f"{error.errors(include_url=False)[0]['msg']}; it was valid when it was checked just before"
         raise ConfigError([problem_at(Place(Path("checks")), f"checks.{draft.name}.{draft.type}", sentence)]) from None

@@ -142,6 +142,7 @@ def _check(member: Member, readers: Mapping[str, Reader], around: Around, spot: 
         enabled=given.get("enabled", around.defaults.get("enabled", ON)),
         folder=made.folder,
         uses=made.uses,
+        modules=made.modules,
         model=made.check,
     )
 

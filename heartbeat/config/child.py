@@ -9,21 +9,21 @@ from __future__ import annotations
 import asyncio
 import pickle
 import signal
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing, nullcontext
+from functools import partial
 from pathlib import Path
 from time import perf_counter
-from typing import Any
+from typing import Any, TypeVar
 
-from heartbeat.check import Check
 from heartbeat.collection import keep, no_collection
-from heartbeat.config.build import build_all, build_check, build_redactor
+from heartbeat.config.build import Imported, build_all, build_check, build_redactor
 from heartbeat.config.model import CheckConfig, Config
 from heartbeat.config.plan import Draft, Plan
 from heartbeat.config.problem import ConfigError, Place, problem_at
 from heartbeat.config.process import HEAD, Child, running
 from heartbeat.config.sharing import Shared
-from heartbeat.plugins import PluginError, Source, load_type
+from heartbeat.plugins import PluginError, Source, load_file, load_type
 
 PATIENCE = 30.0
 """Seconds of silence after which the child is given up."""
@@ -32,6 +32,7 @@ MANY = 500
 SLICE = 0.005
 """Seconds of building before others may run."""
 
+T = TypeVar("T")
 Frames = AsyncGenerator[tuple[str, Any], None]
 
 
@@ -70,8 +71,7 @@ async def _build(plan: Plan, frames: Frames, known: Config | None) -> Config:
     if known is not None and redactor is not known.redactor:
         await asyncio.to_thread(redactor, "compiled now, where it holds nobody")
     checks = dict(known.checks) if known else {}
-    types: dict[str, type[Check]] = {}
-    shared, built = Shared(), 0
+    imported, shared, built = Imported(), Shared(), 0
     async for word, payload in frames:
         if word == "end":
             break
@@ -79,32 +79,32 @@ async def _build(plan: Plan, frames: Frames, known: Config | None) -> Config:
         for name in payload if word == "gone" else ():
             del checks[name]
         if word == "checks":
-            await _load_types(payload, plan.sources, types, known)
-            await _take(payload, checks, types, known, shared)
+            await _import(payload, plan.sources, imported, known)
+            await _take(payload, checks, imported, known, shared)
     if known is not None and built >= MANY:
         keep()
-    return build_all(plan, checks, redactor)
+    if known is None:
+        return build_all(plan, checks, redactor)
+    return await asyncio.to_thread(build_all, plan, checks, redactor)  # kinds of channels are imported there
 
 
 async def _take(
     drafts: list[Draft],
     checks: dict[str, CheckConfig],
-    types: dict[str, type[Check]],
+    imported: Imported,
     known: Config | None,
     shared: Shared,
 ) -> None:
     resumed = perf_counter()
     for draft in drafts:
-        checks[draft.name] = build_check(draft, types.__getitem__, known, shared)
+        checks[draft.name] = build_check(draft, imported, known, shared)
         if perf_counter() - resumed > SLICE:
             await asyncio.sleep(0)
             resumed = perf_counter()
     await asyncio.sleep(0)
 
 
-async def _load_types(
-    drafts: list[Draft], sources: Mapping[str, Source], types: dict[str, type[Check]], known: Config | None
-) -> None:
+async def _import(drafts: list[Draft], sources: Mapping[str, Source], imported: Imported, known: Config | None) -> None:
     """Import what new and changed checks need. At a reload in a thread, as importing a library may take long."""
     before = known.checks if known is not None else {}
     for draft in drafts:
@@ -112,13 +112,16 @@ async def _load_types(
         if old is not None and old.fingerprint == draft.fingerprint:
             continue
         for name in (draft.type, *draft.uses):
-            if name not in types:
-                types[name] = await _load_one(sources[name], is_reload=known is not None)
+            if name not in imported.types:
+                imported.types[name] = await _load(partial(load_type, sources[name]), is_reload=known is not None)
+        for file in draft.modules:
+            if file not in imported.modules:
+                imported.modules[file] = await _load(partial(load_file, file), is_reload=known is not None)
 
 
-async def _load_one(source: Source, *, is_reload: bool) -> type[Check]:
+async def _load(load: Callable[[], T], *, is_reload: bool) -> T:
     try:
-        return await asyncio.to_thread(load_type, source) if is_reload else load_type(source)
+        return await asyncio.to_thread(load) if is_reload else load()
     except PluginError as error:
         place = Place(error.file or Path("plugins"), error.line, 1)
         raise ConfigError([problem_at(place, "", error.sentence)]) from None

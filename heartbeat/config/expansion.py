@@ -218,10 +218,18 @@ def _secret(name: str, folder: Path, around: Surroundings) -> str:
     folders = [Path(found) for found in [environ.get("CREDENTIALS_DIRECTORY")] if found] + [Path("/run/secrets")]
     for path in (one / name for one in folders):
         around.files[path] = None
-        if path.exists():
+        if _is_there(path):
             return _keep(name, read_secret(path, around), around)
     places = " and ".join(str(one / name) for one in folders)
     raise NotExpanded(f"the secret {name} is nowhere: set {name} or {name}_FILE (looked also for {places})")
+
+
+def _is_there(path: Path) -> bool:
+    """Say whether a file is there, or may be: to read one that we may not even look for says why."""
+    try:
+        return path.exists()
+    except OSError:
+        return True
 
 
 def read_secret(path: Path, around: Surroundings) -> str:
@@ -233,7 +241,7 @@ def read_secret(path: Path, around: Surroundings) -> str:
             raise NotExpanded(f"{path} is no file")
         if status.st_size > SECRET_BYTES:
             raise NotExpanded(f"{path} is larger than 1 MiB")
-        return path.read_text(encoding="utf-8").rstrip("\r\n")
+        return path.read_text(encoding="utf-8-sig").rstrip("\r\n")
     except OSError as error:
         raise NotExpanded(f"cannot read {path}: {error.strerror or error}") from error
     except ValueError as error:

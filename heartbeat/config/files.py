@@ -15,14 +15,19 @@ def list_files(paths: Sequence[Path], problems: list[Problem]) -> tuple[Path, ..
     """Return the files that paths stand for, each once, in order."""
     files: dict[Path, None] = {}
     for path in paths:
-        if not path.is_dir():
-            files[path] = None
+        try:
+            inside = _inside(path) if path.is_dir() else [path]
+        except OSError as error:
+            problems.append(problem_at(Place(path), "", f"cannot be read: {error.strerror}"))
             continue
-        inside = [one for one in path.iterdir() if one.suffix in (".yaml", ".yml") and not one.name.startswith(".")]
         if not inside:
             problems.append(problem_at(Place(path), "", "has no *.yaml file in it"))
-        files |= dict.fromkeys(sorted(inside))
+        files |= dict.fromkeys(inside)
     return tuple(files)
+
+
+def _inside(folder: Path) -> list[Path]:
+    return sorted(one for one in folder.iterdir() if one.suffix in (".yaml", ".yml") and not one.name.startswith("."))
 
 
 def read_text(file: Path, problems: list[Problem]) -> str | None:

@@ -45,6 +45,8 @@ class Draft:
     """What paths in the options are relative to."""
     uses: tuple[str, ...] = ()
     """The names of the types in the options."""
+    modules: tuple[Path, ...] = ()
+    """The Python files that the options name."""
     model: Check | None = field(default=None, compare=False)
     digest: bytes = b""
 

@@ -31,6 +31,7 @@ class Typed:
         options: as they were written, expanded.
         folder: what paths in them are relative to.
         uses: the names of other types in them.
+        modules: the Python files that they name.
         fingerprint: changes with the type, the options, the plugins, and the files that they name.
     """
 
@@ -38,6 +39,7 @@ class Typed:
     options: dict[str, Any]
     folder: Path
     uses: tuple[str, ...]
+    modules: tuple[Path, ...]
     fingerprint: str
 
 
@@ -73,7 +75,8 @@ def read_typed(kind: str, spot: Spot, known: Known) -> Typed | None:
     check = model if model is not None and not wanted else fill_late(kind, found, options, around)
     sources, uses = known.types.found.sources, tuple(sorted(around.used))
     digests = (sources[one].digest for one in (kind, *uses))
-    return Typed(check, options, around.folder, uses, fingerprint(kind, options, digests, around.files))
+    modules = tuple(sorted(around.modules))
+    return Typed(check, options, around.folder, uses, modules, fingerprint(kind, options, digests, around.files))
 
 
 def _keep_first(problems: list[Problem], before: int, noted: int) -> None:

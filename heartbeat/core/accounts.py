@@ -100,7 +100,7 @@ def carry(old: Rotation, sources: Mapping[Slot, Slot | None]) -> Rotation:
 
 
 def find_trouble(
-    account: str, rotation: Rotation, *, has_next: bool, differing: tuple[str, ...] = ()
+    account: str, rotation: Rotation, *, has_next: bool, differing: tuple[str, ...] = (), has_codes: bool = False
 ) -> Trouble | None:
     """Say what is wrong with an account, if anything is.
 
@@ -109,6 +109,7 @@ def find_trouble(
         rotation: what is known of it.
         has_next: whether there are credentials under ``next:``.
         differing: the fields that are others under ``next:``.
+        has_codes: whether one-time codes belong to it, which follow from our clock.
     """
     current, following = rotation.current.refused, rotation.following.refused
     if current is not None and following is not None:
@@ -121,7 +122,8 @@ def find_trouble(
     else:
         return None
     is_lost = current is not None and (not has_next or following is not None)
-    return Trouble(account, f"account {account}: {found}", is_lost)
+    clock = ", or the clock of this machine is wrong" if is_lost and has_codes else ""
+    return Trouble(account, f"account {account}: {found}{clock}", is_lost)
 
 
 def _say_of_current(rotation: Rotation, since: float, has_next: bool, differing: tuple[str, ...]) -> str:

@@ -78,6 +78,11 @@ class Switch:
     def __str__(self) -> str:
         return self.said if self.asks is None else str(self.asks)
 
+    @property
+    def may_be_off(self) -> bool:
+        """Say whether anything can switch a check off, or has."""
+        return self.asks is not None or not self.default
+
 
 ON, OFF = Switch(), Switch(default=False)
 """``enabled: true`` and ``enabled: false``; nobody is asked."""

@@ -156,6 +156,11 @@ class Bench:
         """The outbox, with one channel that keeps everything."""
         return self.line.outbox
 
+    @property
+    def memories(self) -> Memories:
+        """What the checks remember."""
+        return self.roster.memories
+
     def enlist(self, config: CheckConfig) -> Live:
         """Take a check in as it is."""
         live = self.state.checks[config.name] = Live(config)
@@ -211,7 +216,7 @@ async def bench(folder: Path, *, concurrency: int = 10, time: Time | None = None
         redact=str, observe=lambda *_: None,
     )  # fmt: skip
     await outbox.start()
-    pool, memories = Pool(threads=4), Memories(store)
+    pool, memories = Pool(threads=4), Memories(store, state.type_of)
     workshop = Workshop(pool, lag, str, Backing(memory=memories.of, in_thread=pool.run))
     line = Line(clock, workshop, store, outbox, lambda receivers: (ONCALL,) if receivers else ())
     dispatch = Dispatch(line, state, instruments, concurrency)

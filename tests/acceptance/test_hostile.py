@@ -57,6 +57,16 @@ async def test_a_plugin_that_hangs_in_a_thread_is_a_timeout_then_busy_and_holds_
     assert time.monotonic() - started < 7
 
 
+async def test_a_thread_that_a_plugin_left_behind_holds_up_no_stop(daemon: DaemonProcess) -> None:
+    top = plugin(daemon, "forgetful", "threading.Thread(target=time.sleep, args=(3600,)).start()")
+    daemon.write("  bad: {forgetful: {}}", top)
+    await daemon.start()
+    await daemon.run("bad")
+    started = time.monotonic()
+    assert await daemon.stop() == 0
+    assert time.monotonic() - started < 7
+
+
 LATE = """
 def later():
     time.sleep(1.5)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -60,6 +61,30 @@ async def test_a_plugin_that_forks_and_hangs_leaves_no_process_behind(daemon: Da
     await until(gone)
     assert await daemon.stop() == 0
     assert programs_of(mark) == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+async def test_whatever_ends_the_daemon_ends_the_programs_that_run(
+    daemon: DaemonProcess, tmp_path: Path, number: int
+) -> None:
+    mark = f"running-{os.getpid()}"
+    script = tmp_path / f"{mark}.sh"
+    script.write_text(
+        f"trap '' TERM HUP\n(trap '' TERM HUP; setsid sleep 600.{os.getpid()} &)\nsleep 600.{os.getpid()}\n"
+    )
+    marks = (mark, f"600.{os.getpid()}")
+
+    async def running() -> bool:
+        return len(programs_of(marks[1])) == 2
+
+    async def gone() -> bool:
+        return not any(programs_of(one) for one in marks)
+
+    daemon.write(f"  hangs:\n    every: 60s\n    timeout: 50s\n    exec: {{command: [/bin/sh, {script}]}}\n")
+    await daemon.start()
+    await until(running)
+    assert await daemon.stop(number) == (0 if number == signal.SIGTERM else -number)
+    await until(gone)
 
 
 async def test_a_changed_script_is_taken_over_by_a_reload(daemon: DaemonProcess, tmp_path: Path) -> None:

@@ -6,8 +6,9 @@ import asyncio
 import signal
 from contextlib import AsyncExitStack
 
+from heartbeat.testing.bench import until
 from heartbeat.testing.daemon import DaemonProcess
-from heartbeat.testing.http import answer, refusing_port, serve
+from heartbeat.testing.http import answer, refusing_port, serve, silent
 from heartbeat.testing.webhook import webhook_receiver
 
 
@@ -58,6 +59,21 @@ async def test_reloads_in_a_row_and_a_stop_among_them_break_nothing(
     daemon.send(signal.SIGHUP)
     await asyncio.sleep(0.05)
     assert await daemon.stop() == 0
+    assert mistakes(daemon) == []
+
+
+async def test_a_reload_that_is_not_over_at_the_stop_says_so(daemon: DaemonProcess, stack: AsyncExitStack) -> None:
+    shop = await stack.enter_async_context(serve(answer(200)))
+    mute = await stack.enter_async_context(serve(silent))
+    daemon.write(check("one", shop.port))
+    await daemon.start()
+    await daemon.run("one")
+    switch = f"    enabled: {{http: 'http://127.0.0.1:{mute.port}/'}}\n"
+    daemon.write(check("one", shop.port) + check("two", shop.port, switch))
+    reload = asyncio.create_task(daemon.command("reload"))
+    await until(lambda: mute.connections)
+    assert await daemon.stop() == 0
+    assert await reload == (65, "the daemon is stopping\n")
     assert mistakes(daemon) == []
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import Any
 
@@ -8,9 +9,13 @@ from pydantic import SecretStr
 
 from heartbeat.accounts import Accounts
 from heartbeat.backing import Backing
-from heartbeat.check import CheckBroken
+from heartbeat.check import Check, CheckBroken, CheckFailed
 from heartbeat.config.credentials import AccountConfig, Credentials
+from heartbeat.core.model import Run
+from heartbeat.lag import LagMeter
+from heartbeat.pool import Pool
 from heartbeat.probe import Probe
+from heartbeat.runner import Workshop, run_check
 
 
 @pytest.fixture
@@ -28,6 +33,35 @@ async def test_a_probe_leases_it_for_the_time_that_is_left(accounts: Accounts) -
         with pytest.raises(CheckBroken, match="not free"):
             async with late.account("shopper"):
                 pass
+
+
+async def test_what_it_hands_out_is_kept_out_of_what_is_told_of_the_run() -> None:
+    accounts = Accounts(lambda: 0.0)
+    totp = SecretStr("JBSWY3DPEHPK3PXP")
+    accounts.adopt({"shopper": AccountConfig("shopper", Credentials("synthetic", SecretStr("hunter2"), totp=totp))})
+
+    class Careless(Check):
+        async def run(self, probe: Probe) -> None:
+            async with probe.account("shopper") as account:
+                said = f"{account['user']} {account['password']} {account['totp']}"
+            probe.note("said", said)
+            raise CheckFailed(f"refused: {said}", reason="auth")
+
+    workshop = Workshop(Pool(), LagMeter(), str, Backing(lease=accounts.lease))
+    result = (await run_check(Careless(), Run("run_1", "shop", 0.0, 0, 0.0, 5.0), workshop)).result
+    hidden = "synthetic <redacted:accounts.shopper.password> <redacted:accounts.shopper.totp>"
+    assert (result.sentence, result.evidence["said"]) == (f"refused: {hidden}", hidden)
+
+
+async def test_an_account_is_kept_until_nothing_of_the_run_goes_on(accounts: Accounts) -> None:
+    probe = Probe(timeout=5.0, backing=Backing(lease=accounts.lease))
+    over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    async with probe.account("shopper"):
+        probe.keep_busy(over)
+    assert next(accounts.uses()).is_taken
+    over.set_result(None)
+    await asyncio.wait(probe.lingering)
+    assert not next(accounts.uses()).is_taken
 
 
 async def test_it_shows_no_value_of_its_own_accord(accounts: Accounts) -> None:

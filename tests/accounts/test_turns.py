@@ -15,8 +15,15 @@ from pydantic import SecretStr
 
 from heartbeat.accounts import Accounts
 from heartbeat.accounts.turns import Turns
-from heartbeat.check import CheckBroken
+from heartbeat.backing import Backing
+from heartbeat.check import Check, CheckBroken
 from heartbeat.config.credentials import AccountConfig, Credentials
+from heartbeat.core.model import Run
+from heartbeat.lag import LagMeter
+from heartbeat.pool import Pool
+from heartbeat.probe import Probe
+from heartbeat.redaction import Redactor
+from heartbeat.runner import Workshop, run_check
 
 Play = Callable[[Coroutine[Any, Any, Any]], Any]
 NAME = "shopper"
@@ -187,6 +194,25 @@ async def test_who_waits_in_vain_is_told_who_has_it_and_since_when(play: Play) -
     keeper.cancel()
     await asyncio.gather(keeper, return_exceptions=True)
     assert is_free(accounts)
+
+
+async def test_a_run_that_waits_in_vain_blames_the_account_and_not_the_target() -> None:
+    class Login(Check):
+        async def run(self, probe: Probe) -> None:
+            async with probe.account(NAME):
+                pass
+
+    accounts, lag = Accounts(lambda: 1_800_000_000.0), LagMeter()
+    accounts.adopt(configured())
+    lag.start()
+    try:
+        workshop = Workshop(Pool(), lag, Redactor(), Backing(lease=accounts.lease))
+        async with accounts.lease(NAME, 1.0):
+            finished = await run_check(Login(), Run("run_test", "test", 0.0, 0, 0.0, 0.3), workshop)
+    finally:
+        lag.stop()
+    assert (finished.result.outcome, finished.result.reason) == ("error", "account"), finished.result.sentence
+    assert "the account shopper was not free within" in finished.result.sentence
 
 
 async def test_it_is_not_lost_where_it_is_handed_to_somebody_who_is_cancelled_in_that_moment() -> None:

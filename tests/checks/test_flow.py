@@ -8,11 +8,12 @@ from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from time import time
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
 from heartbeat import CheckBroken, http
-from heartbeat.backing import Backing, Memory
+from heartbeat.backing import Backing, Conceal, Memory, tell_nobody
 from heartbeat.core.model import Reason, Result, Run
 from heartbeat.lag import LagMeter
 from heartbeat.plugins import discover, load_type
@@ -94,9 +95,13 @@ class Desk:
     def __init__(self, *passwords: str) -> None:
         self.passwords = list(passwords)
         self.log: list[str] = []
+        self.conceal: Conceal = tell_nobody
 
     def __getitem__(self, what: str) -> str:
-        return {"user": "synthetic", "password": self.passwords[0]}[what]
+        value = {"user": "synthetic", "password": self.passwords[0]}[what]
+        if what != "user":
+            self.conceal(f"accounts.shopper.{what}", value)
+        return value
 
     async def refuse(self) -> bool:
         self.log.append("refused")
@@ -107,7 +112,8 @@ class Desk:
         self.log.append("accepted")
 
     @asynccontextmanager
-    async def lease(self, name: str, _within: float) -> AsyncIterator[Desk]:
+    async def lease(self, name: str, _within: float, conceal: Conceal = tell_nobody) -> AsyncIterator[Desk]:
+        self.conceal = conceal
         self.log.append(f"leased {name}")
         try:
             yield self
@@ -138,7 +144,7 @@ class Written:
     async def _write(self, text: str) -> None:
         self.text = text
         self.saved.append(json.loads(text))
-        if any(entry["values"] for entry in self.saved[-1]["left"]):
+        if any(entry["values"] for entry in self.saved[-1].get("left", ())):
             self.noted.set()
 
 
@@ -307,7 +313,7 @@ async def test_values_are_taken_from_everywhere_and_used(shop: Shop) -> None:
         "/orders/0?sid=${steps.login.sid}&v=${steps.login.version}&s=${steps.login.status}&p=${steps.login.plan}"
         "&a=${steps.login.all.1}&n=${steps.login.none}&b=${steps.login.body.plan}"
     )
-    shop.broken["GET /orders/0?sid=abcdefgh-1&v=17&s=200.0&p=basic&a=basic&n=without&b=basic"] = 200, "yes"
+    shop.broken["GET /orders/0?sid=abcdefgh-1&v=17&s=200&p=basic&a=basic&n=without&b=basic"] = 200, "yes"
     steps = [login(shop, take=takes), asking(shop, "use", url, http={"expect": {"body": "yes"}})]
     result = await run(Flow.model_validate({"steps": steps}))
     assert (result.sentence, result.outcome) == ("", "ok")
@@ -664,7 +670,7 @@ async def test_accounts_are_leased_for_the_whole_run_and_its_cleanup(shop: Shop)
 
 
 async def test_an_account_that_cannot_be_had_makes_the_check_broken(shop: Shop) -> None:
-    def lease(_name: str, _within: float) -> Any:
+    def lease(_name: str, _within: float, _conceal: Conceal = tell_nobody) -> Any:
         raise CheckBroken("others keep it", reason="account")
 
     backing = Backing(lease=lease)
@@ -809,3 +815,215 @@ async def test_many_steps_are_measured(shop: Shop) -> None:
     result = await run(Flow.model_validate({"steps": steps}))
     assert result.outcome == "ok"
     assert {f"step{number}" for number in range(20)} <= result.phases.keys()
+
+
+async def test_what_was_created_is_taken_back_although_its_step_failed(shop: Shop) -> None:
+    kept = Written()
+    wrong = order(shop)
+    wrong["http"]["expect"] = {"status": 201, "json": {"$.total": 5}}
+    remove = asking(shop, "remove", "/orders/${steps.order.id}", http=DELETE)
+    result = await run(Flow.model_validate({"steps": [login(shop), wrong], "cleanup": [remove]}), kept)
+    assert (result.outcome, result.sentence) == ("fail", "order: $.total in the JSON body is missing")
+    assert shop.orders == {}
+    assert "cleanup remove: ok" in result.evidence["steps"]
+    assert json.loads(kept.text) == {"left": []}
+
+
+async def test_what_was_created_is_taken_back_although_another_value_is_not_there(shop: Shop) -> None:
+    wrong = {**order(shop), "take": {"id": "$.id", "number": "$.number"}}
+    remove = asking(shop, "remove", "/orders/${steps.order.id}", http=DELETE)
+    result = await run(Flow.model_validate({"steps": [login(shop), wrong], "cleanup": [remove]}))
+    assert result.sentence == "order: number cannot be taken: there is no $.number in the answer"
+    assert shop.orders == {}
+
+
+async def test_what_a_refusal_names_is_not_taken_for_what_was_created(shop: Shop) -> None:
+    others = left_by(shop, "order of a customer")
+    shop.broken["POST /orders"] = 409, {"error": "there is one already", "id": others}
+    result = await run(shopping(shop))
+    assert (result.reason, list(shop.orders)) == (Reason.STATUS, [others])
+    said = "cleanup remove: left out: ${steps.order.id}: the step order has not run, or failed"
+    assert said in result.evidence["steps"]
+
+
+LEFT: dict[str, Any] = {
+    "tag": "heartbeat-0011223344556677",
+    "run": "run_0",
+    "at": 0,
+    "begun": ["buy"],
+    "values": {"buy.id": 9},
+}
+
+
+async def test_what_a_step_left_that_has_another_name_now_is_not_said_to_be_cleaned_up(
+    shop: Shop, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.INFO):
+        await run(shopping(shop), Written(json.dumps({"left": [LEFT]})))
+    assert "is cleaned up now" not in caplog.text
+    assert "may have left something that only its tag leads to (heartbeat-0011223344556677)" in caplog.text
+    assert "WARNING" in caplog.text
+    kept = Written(json.dumps({"left": [{**LEFT, "at": time()}]}))
+    result = await run(shopping(shop, sweep=sweeping(shop, "30s")), kept)
+    assert result.measurements["leftovers"] == 1  # the sweep may find it yet
+
+
+async def test_what_is_left_is_named_when_no_step_creates_anything_any_more(
+    shop: Shop, caplog: pytest.LogCaptureFixture
+) -> None:
+    kept = Written(json.dumps({"left": [LEFT]}))
+    for _ in range(2):
+        await run(Flow.model_validate({"steps": [asking_open(shop, "look")]}), kept)
+    assert caplog.text.count("heartbeat-0011223344556677") == 1
+    assert json.loads(kept.text) == {}
+
+
+async def test_one_thing_without_a_time_keeps_no_other_from_being_swept_up(shop: Shop) -> None:
+    kept = Written()
+    bad, old = left_by(shop, "heartbeat-1"), left_by(shop, "heartbeat-2")
+    shop.orders[bad]["created_at"] = "soon"
+    result = await run(shopping(shop, sweep=sweeping(shop)), kept)
+    assert (list(shop.orders), old, result.measurements["swept"]) == ([bad], 2, 1)
+    assert result.caution is not None
+    assert "$.created_at leads to no time" in result.caution.sentence
+
+
+async def test_what_is_beyond_the_things_that_are_looked_at_is_not_taken_as_gone(shop: Shop) -> None:
+    kept = Written(json.dumps({"left": [{**LEFT, "begun": ["order"], "values": {}}]}))
+    for _ in range(1001):
+        left_by(shop, "order of a customer")
+    left_by(shop, LEFT["tag"])
+    result = await run(shopping(shop, sweep=sweeping(shop)), kept)
+    assert result.measurements["leftovers"] == 1
+
+
+async def test_why_something_stays_left_over_is_logged(shop: Shop, caplog: pytest.LogCaptureFixture) -> None:
+    kept = Written(json.dumps({"left": [{**LEFT, "begun": ["order"], "values": {"order.id": 9}}]}))
+    shop.broken["DELETE /orders/9"] = 500, ""
+    await run(shopping(shop), kept)
+    said = "what a flow left behind cannot be cleaned up yet: run_0 (heartbeat-0011223344556677): remove failed, status"
+    assert said in caplog.text
+
+
+async def test_requests_of_the_cleanup_alone_are_marked_too(shop: Shop) -> None:
+    flow = Flow.model_validate({"steps": [{"wait": "1ms"}], "cleanup": [asking_open(shop, "bye")]})
+    finished = await run_check(flow, Run("run_1", "shop", 0.0, 0, 0.0, 5.0), Workshop(Pool(), LagMeter(), str))
+    assert finished.result.marked
+
+
+@pytest.mark.parametrize("depth", [90, 600, 900, 940, 970, 990, 5000])
+@pytest.mark.parametrize("status", [200, 500])
+async def test_an_answer_that_nests_deeply_is_a_matter_of_the_target(shop: Shop, depth: int, status: int) -> None:
+    shop.broken["POST /login"] = status, "[" * depth + '"abcdefghij"' + "]" * depth
+    send = asking_open(shop, "send")
+    send["http"] |= {"json": "${steps.login.body}", "url": f"{shop.url}/orders"}
+    first = login(shop, take={"body": "$"})
+    result = await run(Flow.model_validate({"steps": [first, send]}))
+    assert result.outcome == "fail", result.sentence
+    assert depth > 900 or "abcdefghij" not in json.dumps(dict(result.evidence))  # more than that nobody can read
+
+
+async def test_an_answer_that_was_cut_says_so(shop: Shop) -> None:
+    shop.broken["POST /login"] = 200, {"token": TOKEN, "more": "x" * 10_000_000}
+    result = await run(Flow.model_validate({"steps": [login(shop)]}))
+    assert result.sentence.startswith("login: token cannot be taken: the answer ends in the middle of its JSON")
+    assert result.observed == "text of 1048576 characters"
+
+
+async def test_a_path_that_is_long_in_finding_nothing_holds_nobody_up(shop: Shop) -> None:
+    nested = "[" + "0," * 50_000 + "0]"
+    for _ in range(90):
+        nested = '{"a":' + nested + "}"
+    shop.broken["POST /login"] = 200, nested
+    flow = Flow.model_validate({"steps": [login(shop, take={"token": "$..a..token"})]})
+    turns = 0
+
+    async def turn() -> None:
+        nonlocal turns
+        while True:
+            await asyncio.sleep(0.02)
+            turns += 1
+
+    turning, pool = asyncio.create_task(turn()), Pool()
+    backing = Backing(in_thread=pool.run, lease=leasing(Desk(PASSWORD)))
+    finished = await run_check(flow, Run("run_1", "shop", 0.0, 0, 0.0, 0.5), Workshop(pool, LagMeter(), str, backing))
+    turning.cancel()
+    assert finished.result.reason is Reason.TIMEOUT
+    assert turns > 5
+
+
+HOSTILE = ("${accounts.shopper.password}", "$${steps.login.token}", "a\x1b[31mb\r\nX: 1", "../admin", "%0d%0aX: 1", "é")
+
+
+@pytest.mark.parametrize("value", HOSTILE)
+async def test_what_was_taken_is_sent_as_it_is_and_never_read_again(shop: Shop, value: str) -> None:
+    shop.broken["POST /login"] = 200, json.dumps({"token": value})
+    got, serve = list[Any](), shop.serve
+
+    def note(what: str, given: Any, body: Any, headers: dict[str, str]) -> tuple[int, Any]:
+        got.append(body)
+        return serve(what.partition("?")[0], given, body, headers)
+
+    shop.__dict__["serve"] = note
+    first = login(shop, take={"token": "$.token"})
+    use = asking_open(shop, "use")
+    use["http"]["url"] += "?a=${steps.login.token|quote}"
+    use["http"]["json"] = {"value": "${steps.login.token}", "in": "<${steps.login.token}>"}
+    result = await run(Flow.model_validate({"steps": [first, use]}))
+    assert result.sentence == ""
+    assert shop.asked[-1] == f"POST /open?a={quote(value, safe='')}"
+    assert got[-1] == {"value": value, "in": f"<{value}>"}
+
+
+async def test_half_a_character_is_a_fault_of_the_target(shop: Shop) -> None:
+    shop.broken["POST /login"] = 200, {"token": "\ud800"}
+    result = await run(Flow.model_validate({"steps": [login(shop), asking(shop, "use", "/orders")]}))
+    assert result.outcome == "fail"
+    assert result.sentence == "login: token cannot be taken: it holds half a character, which nobody can be sent"
+
+
+async def test_one_thing_that_cannot_be_named_keeps_no_other_from_being_swept_up(shop: Shop) -> None:
+    bad, _ = left_by(shop, "heartbeat-1"), left_by(shop, "heartbeat-2")
+    shop.orders[bad]["id"] = "\ud800"
+    how = sweeping(shop)
+    how["remove"]["http"]["url"] = f"{shop.url}/orders/${{item.id|quote}}"
+    result = await run(shopping(shop, sweep=how))
+    assert (list(shop.orders), result.measurements["swept"]) == ([bad], 1)
+    assert result.caution is not None
+    assert "http: a value that was filled in does not fit" in result.caution.sentence
+
+
+async def test_the_daemon_can_say_what_is_left_when_the_check_is_gone(shop: Shop) -> None:
+    kept = Written()
+    shop.broken["DELETE /orders/1"] = 500, ""
+    await run(shopping(shop), kept)
+    (entry,) = json.loads(kept.text)["left"]
+    assert kept.memory.owed == f"of 1 runs something may be left that is to be removed by hand: {entry['tag']}"
+    del shop.broken["DELETE /orders/1"]
+    await run(shopping(shop), kept)
+    assert kept.memory.owed == ""
+
+
+async def test_what_cannot_be_cleaned_up_is_said_once_in_a_run(shop: Shop, caplog: pytest.LogCaptureFixture) -> None:
+    left = [{**LEFT, "tag": f"heartbeat-{n}", "begun": ["order"], "values": {"order.id": 9}} for n in range(5)]
+    shop.broken["DELETE /orders/9"] = 500, ""
+    await run(shopping(shop), Written(json.dumps({"left": left})))
+    assert caplog.text.count("cannot be cleaned up yet") == 1
+
+
+async def test_a_step_at_another_host_gets_no_cookies_of_the_first(shop: Shop) -> None:
+    other = Shop()
+    async with serve(other, host="127.0.0.2") as server:
+        look = asking_open(shop, "look")
+        look["http"] = {"url": f"{server.url}open", "expect": {"json": {"$.cookie": None}}}
+        again = asking_open(shop, "again")
+        again["http"]["expect"] = {"json": {"$.cookie": {"contains": "sid="}}}
+        result = await run(Flow.model_validate({"steps": [login(shop), look, again]}))
+    assert result.sentence == ""
+    assert other.asked == ["GET /open"]
+
+
+async def test_a_number_that_json_cannot_say_is_a_fault_of_the_target(shop: Shop) -> None:
+    shop.broken["POST /login"] = 200, '{"token": 1e999}'
+    result = await run(Flow.model_validate({"steps": [login(shop, take={"token": "$.token"})]}))
+    assert result.sentence == "login: token cannot be taken: it is no value that JSON knows: float"

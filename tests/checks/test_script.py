@@ -127,6 +127,14 @@ async def test_as_a_step_it_is_found_where_it_was_and_answers_what_it_found(tmp_
     assert probe.measurements == {"find_found": 17}
 
 
+@pytest.mark.parametrize("option", ["file", "function"])
+def test_what_a_target_said_never_says_what_is_run(tmp_path: Path, option: str) -> None:
+    (tmp_path / "freshness.py").write_text("def check(): pass\n")
+    options = late({"script": {"file": "freshness.py", option: "${steps.order.id}"}})
+    with reading(Reading(lambda _: Script, tmp_path)), pytest.raises(ValidationError, match="takes no references"):
+        TypeAdapter(Part).validate_python(options)
+
+
 async def test_one_that_hangs_in_a_thread_keeps_the_check_busy_until_it_has_ended(script: Write) -> None:
     made = script("def check(event):\n    event.wait(30)\n", arguments={"event": (event := threading.Event())})
     lag = LagMeter()

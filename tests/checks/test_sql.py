@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import os
 import pickle
@@ -9,6 +10,7 @@ import sqlite3
 import struct
 from collections.abc import Iterator
 from contextlib import closing
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -22,6 +24,7 @@ from pydantic import ValidationError
 from heartbeat import Answer, Check, Probe, late
 from heartbeat.backing import Backing
 from heartbeat.core.model import Result, Run
+from heartbeat.faults import sort_fault
 from heartbeat.lag import LagMeter
 from heartbeat.plugins import discover, load_type
 from heartbeat.pool import Pool
@@ -29,7 +32,7 @@ from heartbeat.runner import Workshop, run_check
 from heartbeat.steps import Part, Reading, reading
 from heartbeat.testing.http import refusing_port
 from heartbeat.testing.postgresql import Postgresql, postgresql
-from heartbeat.testing.tcp import Talk, garbage, hang_up, hang_up_after, reset, say, serve_tcp, silent
+from heartbeat.testing.tcp import Talk, garbage, hang_up, hang_up_after, reset, say, serve_tcp, silent, slow
 
 pytestmark = pytest.mark.system("postgresql")
 Sql: Any = load_type(discover().sources["sql"])
@@ -328,6 +331,18 @@ async def test_neither_password_nor_parameters_are_shown(server: Postgresql) -> 
             assert secret not in repr(check)
 
 
+@pytest.mark.parametrize(
+    "value", ["hunter2-" * 100, "hunter2\n-----\tkey", "hunter2  hunter2", ["hunter2-a", "hunter2-b"]]
+)
+async def test_no_part_of_a_parameter_is_shown_where_a_server_repeats_it(server: Postgresql, value: Any) -> None:
+    one = ":token" if isinstance(value, str) else "(cast(:token as text[]))[2]"
+    query = f"select cast({one} as int)"
+    result = await run(check_of(server, query, parameters={"token": value}))
+    assert said(result)[:2] == ("fail", "content")
+    assert ":token" in result.sentence
+    assert "hunter2" not in str(result)
+
+
 TYPES = {
     "1::smallint": 1,
     "9223372036854775807": 2**63 - 1,
@@ -361,6 +376,12 @@ async def test_every_value_can_be_said_in_json(server: Postgresql) -> None:
     answer = await answer_of(check_of(server, query))
     assert list(answer.value[0].values()) == list(TYPES.values())
     assert json.loads(answer.text) == answer.value
+
+
+async def test_what_stands_for_ever_can_be_said(server: Postgresql) -> None:
+    url = url_of(server, rest="?options=-ctimezone%3DAmerica/New_York")
+    answer = await answer_of(check_of(server, "select '9999-12-31 23:59:59'::timestamptz as until", url=url))
+    assert answer.value == [{"until": "9999-12-31T23:59:59-05:00"}]
 
 
 async def test_columns_of_one_name_are_all_kept(server: Postgresql) -> None:
@@ -495,6 +516,25 @@ async def test_whatever_answers_there_is_sorted(talk: Talk, reason: str, words: 
     assert words in result.sentence
     assert "\x1b" not in result.sentence
     await runner.until_free()
+
+
+async def test_a_server_that_lets_us_in_too_late_and_then_hangs_keeps_no_thread() -> None:
+    welcome = b"R" + struct.pack("!ii", 8, 0) + b"Z" + struct.pack("!i", 5) + b"I"
+    runner = Plain()
+    async with serve_tcp(slow(1.3, say(welcome))) as port:
+        url = f"postgresql://monitor@127.0.0.1:{port}/shop?sslmode=disable"
+        result = await runner.run(Sql.model_validate({"url": url, "query": "select 1"}), 1.0)
+        assert said(result)[:2] == ("fail", "timeout")
+        await runner.until_free()
+
+
+@pytest.mark.parametrize("kind", ["postgresql", "mysql"])
+async def test_a_machine_without_network_is_a_broken_check(monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+    check = Sql.model_validate({"url": f"{kind}://u@255.255.255.255:9/shop", "query": "select 1"})
+    monkeypatch.setattr("heartbeat.runner.sort_fault", partial(sort_fault, has_route=lambda: True))
+    assert said(await run(check))[:2] == ("fail", "connect")
+    monkeypatch.setattr("heartbeat.runner.sort_fault", partial(sort_fault, has_route=lambda: False))
+    assert said(await run(check))[:2] == ("error", "network")
 
 
 async def test_the_server_knows_who_asks(server: Postgresql) -> None:
@@ -715,6 +755,57 @@ async def test_mysql_is_spoken(talk: Talk, reason: str, words: str) -> None:
     await runner.until_free()
 
 
+def packets(*bodies: bytes, first: int = 1) -> bytes:
+    return b"".join(struct.pack("<I", len(body))[:3] + bytes([first + n]) + body for n, body in enumerate(bodies))
+
+
+def mysql_rows(rows: int) -> Talk:
+    """Log anybody in, and give so many rows, and then nothing: as MariaDB does whose network breaks."""
+    flags = 0x00A2_0200 | 0x8  # protocol 4.1, plugins for the login, its data of any length, a database
+    greeting = b"\x0a8.0.36\0" + struct.pack("<I", 7) + b"x" * 8 + b"\0" + struct.pack("<H", flags & 0xFFFF)
+    greeting += b"\x2d\x02\0" + struct.pack("<H", flags >> 16) + b"\x15" + bytes(10) + b"y" * 12 + b"\0"
+    words = (b"def", b"shop", b"t", b"t", b"n", b"n")
+    column = b"".join(bytes([len(word)]) + word for word in words) + b"\x0c" + struct.pack("<HIBHB", 45, 9, 253, 0, 0)
+    answer = packets(b"\x01", column + b"\0\0", b"\xfe\0\0\x02\0") + b"".join(
+        packets(b"\x01a", first=(4 + n) % 256) for n in range(rows)
+    )
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(packets(greeting + b"mysql_native_password\0", first=0))
+        number = 2
+        while header := await reader.read(4):
+            said = await reader.readexactly(int.from_bytes(header[:3], "little"))
+            if b"select" in said:
+                writer.write(answer)
+                await writer.drain()
+                return
+            writer.write(packets(b"\0\0\0\x02\0\0\0", first=number))
+            number = 1
+
+    return talk
+
+
+@pytest.mark.parametrize(("rows", "found"), [(3, ("fail", "reset")), (50, ("ok", None))])
+async def test_what_mysql_did_not_say_to_its_end_is_not_waited_for(rows: int, found: Any) -> None:
+    runner = Plain()
+    async with serve_tcp(mysql_rows(rows)) as port:
+        url = f"mysql://monitor@127.0.0.1:{port}/shop"
+        result = await runner.run(Sql.model_validate({"url": url, "query": "select n from t", "rows_limit": 10}), 2.0)
+    assert said(result)[:2] == found, result.sentence
+    await runner.until_free()
+    gc.collect()
+
+
+@pytest.mark.parametrize("text", [None, "no certificate at all"])
+async def test_a_file_of_ours_that_cannot_be_used_is_a_broken_check(tmp_path: Path, text: str | None) -> None:
+    if text is not None:
+        (tmp_path / "ca.pem").write_text(text)
+    url = f"mysql://u@127.0.0.1:1/shop?ssl_ca={tmp_path}/ca.pem"
+    result = await run(Sql.model_validate({"url": url, "query": "select 1"}))
+    assert said(result)[:2] == ("error", "config"), result.sentence
+    assert "ssl_ca" in result.sentence
+
+
 MYSQL = [
     (1045, "auth"), (1049, "absent"), (1054, "absent"), (1062, "content"), (1064, "config"), (1142, "auth"),
     (1146, "absent"), (1205, "timeout"), (1213, "status"), (1317, "reset"), (1792, "config"), (3024, "timeout"),
@@ -729,8 +820,9 @@ def test_what_mysql_says_is_sorted_by_its_number(number: int, reason: str) -> No
     _sql_mysql, _sql_session = (import_module(f"{package}.{name}") for name in ("_sql_mysql", "_sql_session"))
     place = _sql_session.Place("mysql", "db", "3306", "shop")
     session = _sql_mysql.Session(_sql_session.Order(place, "", "", True, 10, "", 0.0))
-    trouble = session.explain(pymysql.err.OperationalError(number, "some words"), "query")
+    trouble = session.explain(pymysql.err.OperationalError(number, "near 'a' /*traceparent='00-68"), "query")
     assert (trouble.reason, trouble.code) == (reason, str(number))
+    assert "traceparent" not in trouble.sentence
 
 
 def test_a_check_travels_between_processes(file: Path) -> None:

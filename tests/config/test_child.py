@@ -3,15 +3,25 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import threading
 from contextlib import aclosing
 from pathlib import Path
+from time import perf_counter
+from typing import Any
 
 import pytest
 
-from heartbeat.config import ConfigError, load, load_in_child
+from heartbeat.accounts import Accounts
+from heartbeat.backing import Backing
+from heartbeat.channels.registry import load_kind
+from heartbeat.config import Config, ConfigError, build, load, load_in_child
 from heartbeat.config.child import _frames
 from heartbeat.config.process import running
+from heartbeat.core.model import Run
+from heartbeat.lag import LagMeter
+from heartbeat.pool import Pool
 from heartbeat.roster import Changes, compare
+from heartbeat.runner import Workshop, run_check
 
 TEXT = """
 plugins: [./checks.d]
@@ -88,6 +98,72 @@ async def test_a_changed_plugin_is_loaded_anew(config: Path, folder: Path) -> No
 
     assert before.checks["b"].check.model_dump()["port"] == 443
     assert after.checks["b"].check.model_dump()["port"] == 80
+
+
+SCRIPT = "def check(**_given): return {'version': 1}\n"
+LATE = ", arguments: {name: '${accounts.shopper.user}'}"
+
+
+async def with_script(config: Path, options: str = "") -> Config:
+    before = await load_in_child([config])
+    write(config.parent / "slow.py", SCRIPT)
+    text = TEXT.replace("{shop: {url: y}}", f"{{script: {{file: ./slow.py{options}}}}}")
+    write(config, f"accounts: {{shopper: {{user: synthetic}}}}\n{text}")
+    return before
+
+
+@pytest.mark.parametrize("options", ["", LATE])
+async def test_a_script_that_takes_long_to_import_holds_nobody_at_a_reload(config: Path, options: str) -> None:
+    before = await with_script(config, options)
+    write(config.parent / "slow.py", f"import time\ntime.sleep(0.5)\n{SCRIPT}")
+    accounts = Accounts(lambda: 0.0)
+    lag, started = LagMeter(), perf_counter()
+    lag.start()
+    try:
+        after = await load_in_child([config], before)
+        accounts.adopt(after.accounts)
+        workshop = Workshop(Pool(), lag, after.redactor, Backing(lease=accounts.lease))
+        run = await run_check(after.checks["b"].check, Run("run_test", "b", 0.0, 0, 0.0, 5.0), workshop)
+        worst = lag.worst_since(started)
+    finally:
+        lag.stop()
+    assert run.result.measurements == {"version": 1}
+    assert worst < 0.25, f"the loop stood still for {worst:.3f} s"
+
+
+async def test_kinds_of_channels_are_imported_beside_the_loop_at_a_reload(
+    config: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    threads: list[threading.Thread] = []
+
+    def load(kind: str) -> Any:
+        threads.append(threading.current_thread())
+        return load_kind(kind)
+
+    before = await load_in_child([config])
+    monkeypatch.setattr(build, "load_kind", load)
+    await load_in_child([config], before)
+    assert threads
+    assert threading.main_thread() not in threads
+
+
+@pytest.mark.parametrize("options", ["", LATE])
+async def test_a_script_that_changes_counts_at_the_next_reload_and_not_before(config: Path, options: str) -> None:
+    before = await load_in_child([config], await with_script(config, options))
+    write(config.parent / "slow.py", SCRIPT.replace("1", "2"))
+    accounts = Accounts(lambda: 0.0)
+    accounts.adopt(before.accounts)
+    lag = LagMeter()
+    lag.start()
+    try:
+        workshop = Workshop(Pool(), lag, before.redactor, Backing(lease=accounts.lease))
+        run = Run("run_test", "b", 0.0, 0, 0.0, 5.0)
+        old = await run_check(before.checks["b"].check, run, workshop)
+        after = await load_in_child([config], before)
+        new = await run_check(after.checks["b"].check, run, workshop)
+    finally:
+        lag.stop()
+    assert [one.result.measurements for one in (old, new)] == [{"version": 1}, {"version": 2}]
 
 
 async def test_a_new_plugin_works_after_a_reload(config: Path, folder: Path) -> None:

@@ -152,3 +152,22 @@ def test_what_is_wrong_with_a_reference_is_said(text: str, said: str) -> None:
 
 def test_a_variable_may_be_called_like_what_references_begin_with() -> None:
     assert expanded("${run}", run="1") == "1"
+
+
+def test_a_folder_of_secrets_that_may_not_be_looked_into_is_named(tmp_path: Path) -> None:
+    (tmp_path / "credentials").mkdir(mode=0)
+    around = Surroundings({"CREDENTIALS_DIRECTORY": str(tmp_path / "credentials")})
+    is_root = os.geteuid() == 0
+    if is_root:
+        os.seteuid(65534)
+    try:
+        with pytest.raises(NotExpanded, match=r"cannot read .*/credentials/TOKEN: Permission denied"):
+            expand("${secret:TOKEN}", tmp_path, around)
+    finally:
+        if is_root:
+            os.seteuid(0)
+
+
+def test_the_mark_that_some_editors_put_before_a_text_is_no_part_of_a_secret(tmp_path: Path) -> None:
+    (tmp_path / "token").write_bytes(b"\xef\xbb\xbfswordfish\r\n")
+    assert expand("${file:token}", tmp_path, Surroundings({})) == ("swordfish", True)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from heartbeat.core.policy import Latch, Policy, Routes
 from heartbeat.core.schedule import Cron, Interval
 
 Load = Callable[..., Config]
+NOBODY = 65534
 CHECK = "checks: {a: {shop: {url: x}}}\n"
 
 
@@ -300,3 +302,24 @@ def test_a_long_secret_is_not_left_standing_where_a_message_is_cut(complaints: A
     assert complaints("checks: {a: {picky: {url: '${secret:LONG}'}}}\n", LONG="sword fish  " * 100) == [
         "checks.a.picky.url: no: <redacted:LONG>"
     ]
+
+
+@pytest.fixture
+def unreadable(folder: Path) -> Iterator[Path]:
+    """A folder with a file that we may not look into, whoever we are."""
+    inside = folder / "conf.d"
+    inside.mkdir()
+    (inside / "a.yaml").write_text(CHECK)
+    inside.chmod(0)
+    is_root = os.geteuid() == 0
+    if is_root:
+        os.seteuid(NOBODY)
+    yield inside
+    if is_root:
+        os.seteuid(0)
+    inside.chmod(0o755)
+
+
+def test_a_folder_that_may_not_be_looked_into_is_named(unreadable: Path) -> None:
+    for path in (unreadable, unreadable / "a.yaml"):
+        assert problems_of(path) == [f"{path}: cannot be read: Permission denied"]

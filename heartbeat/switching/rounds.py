@@ -13,9 +13,11 @@ import structlog
 
 from heartbeat.config.model import CheckConfig, Config, FlagProvider
 from heartbeat.core.switches import AtUrl, Found, InFile, InFlag, Source
-from heartbeat.flags import Flags, question_of
 from heartbeat.pool import Pool
-from heartbeat.sources import AT_ONCE, Helper, Look, Page, ask_files, ask_flags, fetch_page, page_of
+from heartbeat.switching.files import Look, ask_files
+from heartbeat.switching.flags import Flags, ask_flags, question_of
+from heartbeat.switching.helper import Helper
+from heartbeat.switching.pages import AT_ONCE, Page, fetch_page, page_of
 
 log = structlog.get_logger()
 
@@ -59,16 +61,19 @@ class Rounds:
     def adopt(self, config: Config, users: Users) -> None:
         """Take over whom to ask; what was under way goes on."""
         self.users, self.location = users, config.location
-        self._provide(config.flags)
+        has_other_provider = self._provide(config.flags)
         self._files = [source.asks for source in users if isinstance(source.asks, InFile)]
         self._seen = {file: self._seen[file] for file in self._files if file in self._seen}
         self._pages = {}
         for source in users:
             if isinstance(source.asks, AtUrl):
                 self._pages.setdefault(page_of(source.asks), []).append(source.asks)
-        flagged = (source for source in users if isinstance(source.asks, InFlag))
+        flagged = [source for source in users if isinstance(source.asks, InFlag)]
         asked: list[Page | Source] = [*self._pages, *flagged]
-        self._due = {one: self._due.get(one, 0.0) for one in asked}
+        now = self.steady()
+        self._due = {one: min(self._due.get(one, 0.0), now + self._every(one)) for one in asked}
+        if has_other_provider:
+            self._due |= dict.fromkeys(flagged, 0.0)
 
     def tick(self) -> None:
         """Ask those that are due; called once a second."""
@@ -77,7 +82,7 @@ class Rounds:
         if not self._due:
             return
         now = self.steady()
-        due = [one for one, at in self._due.items() if at <= now]
+        due = sorted((one for one, at in self._due.items() if at <= now), key=self._due.__getitem__)
         flagged = list(islice((one for one in due if isinstance(one, Source)), FLAGS_AT_ONCE))
         if flagged and self._ear.is_free:
             _ = self._spawn(self._listen(flagged))
@@ -115,10 +120,13 @@ class Rounds:
         if not task.cancelled() and (error := task.exception()):
             log.critical("a switch broke inside the daemon; please report this", exc_info=error)
 
-    def _provide(self, configured: FlagProvider | None) -> None:
-        if configured != self._flags.configured:
-            self._flags.close()
-            self._flags = Flags(configured)
+    def _provide(self, configured: FlagProvider | None) -> bool:
+        """Take another provider where another one is configured; say so. The old one may hang in its thread."""
+        if configured == self._flags.configured:
+            return False
+        self._flags.close()
+        self._flags, self._ear = Flags(configured), Helper(self.pool)
+        return True
 
     def _next_files(self) -> list[InFile]:
         count = max(FILES_AT_ONCE, len(self._files) // ROUND + 1)
@@ -135,13 +143,12 @@ class Rounds:
             await self._fetch(page)
 
     async def _fetch(self, page: Page) -> None:
-        asked = self._pages.get(page, [])
-        every = min(map(self._every, map(Source, asked)), default=1.0)
+        asked, every = self._pages.get(page, []), self._every(page)
         try:
             found = await fetch_page(page, asked, min(every, TIMEOUT))
         finally:
             self._asking.discard(page)
-            self._postpone(page, every)
+            self._postpone(page)
         await self.learn((Source(one), said) for one, said in found.items())
 
     async def _listen(self, sources: list[Source]) -> None:
@@ -150,15 +157,19 @@ class Rounds:
             for source in sources
             if isinstance(source.asks, InFlag) and source in self.users
         }
-        found = await ask_flags(self._ear, self._flags, questions)
+        flags = self._flags
+        found = await ask_flags(self._ear, flags, questions)
+        if flags is not self._flags:  # the library says the default in place of one that has gone
+            return
         for source in found:
-            self._postpone(source, self._every(source))
+            self._postpone(source)
         await self.learn(found.items())
 
-    def _every(self, source: Source) -> float:
+    def _every(self, one: Page | Source) -> float:
         """Return how often it is asked: as the check wants that wants it most often."""
-        return min((check.enabled.every for check in self.users.get(source, ())), default=1.0)
+        sources = (one,) if isinstance(one, Source) else map(Source, self._pages.get(one, ()))
+        return min((check.enabled.every for source in sources for check in self.users.get(source, ())), default=1.0)
 
-    def _postpone(self, one: Page | Source, every: float) -> None:
+    def _postpone(self, one: Page | Source) -> None:
         if one in self._due:
-            self._due[one] = self.steady() + every * uniform(1 - JITTER, 1 + JITTER)  # noqa: S311 - to spread, not to hide
+            self._due[one] = self.steady() + self._every(one) * uniform(1 - JITTER, 1 + JITTER)  # noqa: S311 - to spread, not to hide

@@ -7,14 +7,12 @@ after a while a warning of ``heartbeat.config``. What a person switched off stay
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Mapping
 from itertools import islice
 from typing import TypeVar
 
 import structlog
 
-from heartbeat.answers import MEMORY, kept, key_of, may_be_off, read_kept
 from heartbeat.config.model import CheckConfig, Config
 from heartbeat.core.advance import Removal
 from heartbeat.core.switches import (
@@ -30,9 +28,10 @@ from heartbeat.core.switches import (
 from heartbeat.dispatch import Dispatch
 from heartbeat.line import take
 from heartbeat.quiet import Quiet
-from heartbeat.rounds import Rounds
 from heartbeat.scheduler import Scheduler
 from heartbeat.store import StoreFailed
+from heartbeat.switching.memory import MEMORY, kept, key_of, read_kept
+from heartbeat.switching.rounds import Rounds
 
 log = structlog.get_logger()
 
@@ -68,6 +67,7 @@ class Switches:
         """Checks that are off, and whose last run is still under way."""
         self._written = "{}"
         self._is_news = self._is_writing = False
+        self._redact: Callable[[str], str] = str
 
     # --- which switches there are --------------------------------------------------------------------------------
 
@@ -78,13 +78,12 @@ class Switches:
 
     async def prepare(self, config: Config) -> None:
         """Take over the switches of a configuration, before its checks are planned; ask what is new among them."""
-        checks = {name: check for name, check in config.checks.items() if may_be_off(check)}
+        checks = {name: check for name, check in config.checks.items() if check.enabled.may_be_off}
+        self._redact = config.redactor
         new = await self._arrange(config, checks) if checks or self._checks else []
         self._recalled = {}
-        if new:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(PATIENCE):
-                    await asyncio.gather(*map(asyncio.shield, self._rounds.ask(new)))
+        if asked := self._rounds.ask(new):
+            await asyncio.wait(asked, timeout=PATIENCE)
         await self._turned.wait()
 
     async def enforce(self) -> None:
@@ -198,7 +197,7 @@ class Switches:
             return
         if off is not None:
             self._scheduler.drop(name)
-            await take(self._dispatch.line, live, Removal(name, off.say()))
+            await take(self._dispatch.line, live, Removal(name, self._redact(off.say())))  # it is kept
             self._ending.add(name)
             self._forget(name)
         elif (live.retired or self._scheduler.next_run(name) is None) and not self._quiet.is_disabled(name):

@@ -17,11 +17,6 @@ MEMORY = "heartbeat.switches"
 """Under which name the store keeps it."""
 
 
-def may_be_off(check: CheckConfig) -> bool:
-    """Say whether anything can switch a check off, or has."""
-    return check.enabled.asks is not None or not check.enabled.default
-
-
 def key_of(source: Source) -> str:
     """Return what stands for a source in the store: an address may hold a secret."""
     return blake2b(repr(source).encode(), digest_size=8).hexdigest()
@@ -49,7 +44,7 @@ def read_kept(text: str) -> dict[str, Knowledge]:
 def find_recalled(memories: Mapping[str, str], checks: Iterable[CheckConfig]) -> dict[str, SwitchedOff]:
     """Return which checks are off by what a daemon wrote down; it does so wherever it is not what is usual."""
     recalled, found = read_kept(memories.get(MEMORY, "{}")), {}
-    for check in filter(may_be_off, checks):
+    for check in checks:
         source = source_of(check.enabled, check.name)
         known = recalled.get(key_of(source), UNASKED) if source else UNASKED
         if off := find_off(check.enabled, known):
