@@ -73,7 +73,7 @@ async def look_into(probe: Probe, answer: Answer, work: Callable[[], T]) -> T:
     """Return what some work finds in an answer. With a large one it holds nobody up."""
     if len(answer.text) < LARGE:
         return work()
-    found: T = await probe.backing.in_thread(work)
+    found: T = await probe.backing.in_thread(work, probe.keep_busy)
     return found
 
 

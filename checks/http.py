@@ -35,6 +35,8 @@ from heartbeat.http.stream import patience
 
 MODEL = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 LONGEST = 65536
+LARGE = 64 * 1024
+"""Bytes of a body from which on its JSON is looked into in a thread: for some bodies a path takes many seconds."""
 SHORT = 8  # characters of a cookie's value: what is shorter is a word like "true", and no secret
 NAME = r"^[A-Za-z0-9!#$%&'*+.^_`|~-]+$"  # RFC 9110 section 5.6.2
 
@@ -186,7 +188,7 @@ class Http(Check):
             )
             if probe.asked:
                 probe.answer(partial(_answer, response, trace))
-            self.expect.hold(response)
+            await self._hold(response, probe)
         except CheckFailed:
             note_evidence(probe, trace)
             raise
@@ -194,6 +196,12 @@ class Http(Check):
             _record(probe, trace)
             if cookies is not None and trace.set_cookies:
                 _conceal(probe, cookies)
+
+    async def _hold(self, response: Response, probe: Probe) -> None:
+        if self.expect.json_ and len(response.body) >= LARGE:
+            await probe.backing.in_thread(partial(self.expect.hold, response), probe.keep_busy)
+        else:
+            self.expect.hold(response)
 
     @cached_property
     def request(self) -> Request:

@@ -112,7 +112,7 @@ class Lease(Protocol):
     """Gives a test account to one run alone."""
 
     def __call__(self, name: str, within: float, conceal: Conceal = ..., /) -> AbstractAsyncContextManager[Account]:
-        """Wait so many seconds for it at most. What is secret of it is told to ``conceal`` when it is handed out."""
+        """Give it to a run that has so many seconds left. What is secret of it is told to ``conceal`` on the way."""
         ...
 
 

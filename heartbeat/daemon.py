@@ -168,6 +168,12 @@ class Daemon:
             loop.add_signal_handler(stop, self.stopping.set)
         loop.add_signal_handler(signal.SIGHUP, self.reloader.reload_soon)
 
+    async def _remember_accounts(self) -> None:
+        """Keep what the last runs found out of accounts, and which one-time codes they used."""
+        memory = self.parts.memories.of(ACCOUNTS)
+        memory[KNOWN] = await self.parts.accounts.write()
+        await memory.save()
+
     async def _drain(self) -> None:
         """Let what is under way end, within the grace period; deliveries still waiting go out at the next start."""
         log.info("stopping", grace=self.config.grace)
@@ -178,6 +184,7 @@ class Daemon:
         self.deadman.stop()
         self.switches.stop()
         await self.dispatch.drain(self.config.grace)
+        await self._remember_accounts()
         await self.saving.finish(ends - monotonic())
         await self.outbox.drain(max(0.0, ends - monotonic()))
         self.stuck = frozenset(self.line.running)

@@ -24,10 +24,8 @@ from heartbeat.core.limits import show
 from heartbeat.metrics.accounts import Use
 from heartbeat.runner import CURRENT
 
-MARGIN = 0.1
-"""Seconds before its deadline at which a run gives up waiting for an account: at the deadline the target is blamed."""
-MARGIN_SHARE = 0.25
-"""How much of a short run that is at most."""
+PATIENCE = 0.5
+"""How much of its time a run waits for an account at most: the rest is the target's, which is blamed for the whole."""
 
 
 class Accounts:
@@ -53,7 +51,7 @@ class Accounts:
 
     @asynccontextmanager
     async def lease(self, name: str, within: float, conceal: Conceal = tell_nobody) -> AsyncIterator[Leased]:
-        """Have an account to oneself, waiting so many seconds for it at most; what is handed out is to be concealed.
+        """Have an account to oneself; what is handed out is to be concealed.
 
         Raises:
             CheckBroken: ``config`` where there is no such account, ``account`` where others keep it.
@@ -61,9 +59,9 @@ class Accounts:
         ends, who = asyncio.get_running_loop().time() + within, _who()
         desk = self._find(name)
         try:
-            await desk.turns.take(who, within - min(MARGIN, MARGIN_SHARE * within), self.around.now)
+            await desk.turns.take(who, PATIENCE * within, self.around.now)
         except Taken as taken:
-            sentence = f"the account {name} was not free within {show(within, 's')}: {taken}"
+            sentence = f"the account {name} was not free within {show(PATIENCE * within, 's')}: {taken}"
             raise CheckBroken(sentence, reason="account") from None
         try:
             self._find(name)  # it may have left the configuration while we waited
@@ -90,12 +88,12 @@ class Accounts:
             yield Use(name, desk.turns.is_taken, desk.turns.waiting, refused)
 
     async def write(self) -> dict[str, Any]:
-        """Return what is to be known of refused credentials after a restart, for JSON."""
-        troubled = [desk for desk in self._desks.values() if desk.rotation.is_troubled]
-        return {desk.name: await write(desk) for desk in troubled}
+        """Return what is to be known after a restart, for JSON."""
+        found = [(name, await write(desk)) for name, desk in tuple(self._desks.items())]
+        return {name: known for name, known in found if known}
 
     async def recall(self, written: Mapping[str, Any]) -> None:
-        """Take over what was known before a restart of the credentials that are still the same."""
+        """Take over what was known before a restart, of credentials that are still the same."""
         for name, desk in self._desks.items():
             if name in written:
                 await recall(desk, written[name])

@@ -28,24 +28,35 @@ def code_of(secret: str, counter: int) -> str:
 
 
 class Codes:
-    """Which codes of an account were handed out."""
+    """Which codes of an account were handed out.
 
-    __slots__ = ("_used",)
+    Attributes:
+        last: when the last one was drawn, in intervals since the epoch; also in an earlier life of the daemon.
+    """
+
+    __slots__ = ("_used", "last")
 
     def __init__(self) -> None:
         self._used: deque[tuple[str, int]] = deque(maxlen=REMEMBERED)
+        self.last: int | None = None
 
     def draw(self, secret: SecretStr, now: float) -> str | None:
         """Return the code of this moment, once; None where somebody had it."""
         drawn = secret.get_secret_value(), int(now // INTERVAL)
-        if drawn in self._used:
+        if self._is_used(*drawn):
             return None
         self._used.append(drawn)
+        self.last = drawn[1]
         return code_of(*drawn)
 
     def wait(self, secret: SecretStr, now: float) -> float:
         """Return the seconds until the next code, 0 where nobody had that of this moment."""
         counter = int(now // INTERVAL)
-        if (secret.get_secret_value(), counter) not in self._used:
-            return 0.0
-        return max(GRAIN, (counter + 1) * INTERVAL - now)
+        return max(GRAIN, (counter + 1) * INTERVAL - now) if self._is_used(secret.get_secret_value(), counter) else 0.0
+
+    def is_recent(self, now: float) -> bool:
+        """Say whether the code of this moment, or a later one, was drawn: a restart must know."""
+        return self.last is not None and self.last >= int(now // INTERVAL)
+
+    def _is_used(self, secret: str, counter: int) -> bool:
+        return (secret, counter) in self._used or (not self._used and counter == self.last)

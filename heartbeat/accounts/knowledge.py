@@ -1,6 +1,6 @@
-"""What is known of refused credentials, over restarts: whose they are is told by a salted scrypt, never by a value.
+"""What is known of accounts over restarts: which credentials are refused, and which one-time code was used last.
 
-Only of accounts that are in trouble anything is kept.
+Whose credentials they are is told by a salted scrypt, never by a value. Of most accounts nothing is kept.
 """
 
 from __future__ import annotations
@@ -27,7 +27,12 @@ SALT_BYTES = 16
 
 
 async def write(desk: Desk) -> dict[str, Any]:
-    """Return what is known of an account, for JSON."""
+    """Return what a restart is to know of an account, for JSON; most often nothing."""
+    code = {"code": desk.codes.last} if desk.codes.is_recent(desk.around.now()) else {}
+    return code | (await _write_rotation(desk) if desk.rotation.is_troubled else {})
+
+
+async def _write_rotation(desk: Desk) -> dict[str, Any]:
     slots, rotation = desk.slots(), desk.rotation
     for one in slots.values():
         if one not in desk.marks:
@@ -40,6 +45,10 @@ async def write(desk: Desk) -> dict[str, Any]:
 async def recall(desk: Desk, written: Any) -> None:
     """Take over what was written of an account, for those of its credentials that are still the same."""
     try:
+        if "code" in written:
+            desk.codes.last = int(written["code"])
+        if "begin" not in written:
+            return
         kept = {slot: written[slot.value] for slot in Slot if slot.value in written}
         standings = {slot: Standing(_time(one, "refused"), _time(one, "works")) for slot, one in kept.items()}
         marks = {slot: str(one["mark"]) for slot, one in kept.items()}

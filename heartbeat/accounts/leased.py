@@ -86,7 +86,7 @@ class Leased:
     def give_back(self) -> None:
         """Be of no use any more. Only now it is told what was refused: by now it is known whether others work."""
         self._is_over = True
-        if self._has_news:
+        if self._has_news or self._took_code:
             self._desk.around.changed()
 
     @property

@@ -20,6 +20,8 @@ from heartbeat.references import Late
 
 NEXT = "next"
 NAME_PATTERN = "[a-zA-Z0-9][a-zA-Z0-9_-]{0,99}"
+VALUE_CHARACTERS = 16_384
+"""Of one value: signed tokens are long."""
 _OTHER_WORDS = {
     **dict.fromkeys(("username", "login", "name", "email"), "user"),
     **dict.fromkeys(("pass", "passwd", "secret"), "password"),
@@ -75,7 +77,7 @@ def _next(readers: Mapping[str, Reader], spot: Spot) -> dict[str, Any]:
 
 
 def _value(account: str, field: str, around: Surroundings, spot: Spot) -> str | SecretStr:
-    value = text(spot)
+    value = text(spot, VALUE_CHARACTERS)
     if isinstance(value, Late):
         raise Wrong(f"{value} is known only while a check runs")
     if not value:

@@ -124,14 +124,14 @@ def itself(spot: Spot) -> Spot:
     return spot
 
 
-def text(spot: Spot) -> str:
+def text(spot: Spot, characters: int = TEXT_CHARACTERS) -> str:
     """Read text, on one line and of a sensible length."""
     value = spot.node.value
     if not isinstance(value, str):
         hint = "; put it in quotes" if isinstance(value, (bool, int, float)) else ""
         raise Wrong(f"must be text, not {kind_of(value)}{hint}")
-    if len(value) > TEXT_CHARACTERS or not value.isprintable():
-        raise Wrong(f"must be one line of at most {TEXT_CHARACTERS} characters")
+    if len(value) > characters or not value.isprintable():
+        raise Wrong(f"must be one line of at most {characters} characters")
     return value
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import time
 from collections.abc import Callable, Coroutine
@@ -185,3 +186,31 @@ async def test_where_codes_are_refused_our_clock_is_among_the_suspects() -> None
     assert trouble.sentence.endswith(
         "it may be locked, or have other credentials now, or the clock of this machine is wrong"
     )
+
+
+@pytest.mark.parametrize(("later", "waits"), [(5.0, 25.0), (30.0, 0.0), (-10.0, 0.0)])
+async def test_a_code_that_was_used_before_a_restart_is_not_used_again(later: float, waits: float) -> None:
+    before = enrolled(lambda: NOON)
+    async with before.lease("shopper", 1.0) as account:
+        assert account["totp"]
+    written = json.loads(json.dumps(await before.write()))
+    after = enrolled(lambda: NOON + later)
+    await after.recall(written)
+    assert next(iter(after._desks.values())).codes.wait(SECRET, NOON + later) == waits
+
+
+async def test_of_codes_only_the_time_of_a_recent_one_is_kept() -> None:
+    now = NOON
+    accounts = enrolled(lambda: now)
+    async with accounts.lease("shopper", 1.0) as account:
+        assert account["totp"]
+    assert await accounts.write() == {"shopper": {"code": int(NOON // 30)}}
+    now += 30
+    assert await accounts.write() == {}
+
+
+async def test_what_was_kept_of_codes_and_cannot_be_read_is_as_if_nothing_were_known() -> None:
+    accounts = enrolled(lambda: NOON)
+    await accounts.recall({"shopper": {"code": "never"}})
+    async with accounts.lease("shopper", 1.0) as account:
+        assert account["totp"]

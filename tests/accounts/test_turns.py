@@ -212,7 +212,7 @@ async def test_a_run_that_waits_in_vain_blames_the_account_and_not_the_target() 
     finally:
         lag.stop()
     assert (finished.result.outcome, finished.result.reason) == ("error", "account"), finished.result.sentence
-    assert "the account shopper was not free within" in finished.result.sentence
+    assert "the account shopper was not free within 150 ms" in finished.result.sentence
 
 
 async def test_it_is_not_lost_where_it_is_handed_to_somebody_who_is_cancelled_in_that_moment() -> None:

@@ -140,6 +140,29 @@ async def test_a_truncated_body_is_no_failure_by_itself(kind: Any) -> None:
     assert "its first 10 bytes" in failed.sentence
 
 
+async def test_a_path_that_is_long_in_finding_nothing_holds_nobody_up(kind: Any) -> None:
+    nested = "[" + "0," * 50_000 + "0]"
+    for _ in range(90):
+        nested = '{"a":' + nested + "}"
+    turns, pool = 0, Pool()
+
+    async def turn() -> None:
+        nonlocal turns
+        while True:
+            await asyncio.sleep(0.02)
+            turns += 1
+
+    async with serve(answer(200, {"Content-Type": "application/json"}, nested.encode())) as server:
+        check = kind(url=server.url, expect={"json": {"$..a..token": {"exists": True}}})
+        turning = asyncio.create_task(turn())
+        workshop = Workshop(pool, LagMeter(), str, Backing(in_thread=pool.run))
+        finished = await run_check(check, Run("run_1", "shop", 0.0, 0, 0.0, 0.5), workshop)
+        turning.cancel()
+    assert finished.result.reason == "timeout"
+    assert finished.leftover is not None
+    assert turns > 5
+
+
 async def test_the_expiry_is_known_also_when_the_certificate_fails(kind: Any, tmp_path: Path) -> None:
     authority, ca_file, ends = trustme.CA(), tmp_path / "ca.pem", datetime(2020, 1, 1, tzinfo=UTC)
     authority.cert_pem.write_to_path(str(ca_file))

@@ -32,6 +32,13 @@ def test_an_account_has_what_it_was_given(load_text: Load) -> None:
     assert "swordfish" not in repr(found)
 
 
+def test_a_token_may_be_long(load_text: Load) -> None:
+    token = "x" * 10_000
+    assert (
+        values(account(load_text, "{user: synthetic, token: '${secret:TOKEN}'}", TOKEN=token).current)["token"] == token
+    )
+
+
 def test_what_comes_next_is_complete(load_text: Load) -> None:
     found = account(load_text, "{user: synthetic, password: swordfish, next: {password: marlinfish}}")
     assert found.following is not None
