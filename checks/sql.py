@@ -106,7 +106,12 @@ class Sql(Check):
     )
     expect: Expect = Field(Expect(), description="what it should give; that it works at all if left out")
     read_only: bool = Field(True, description="whether it only reads; false: it may write, and is committed")
-    rows_limit: int = Field(1000, description="rows to read at most; of them 1 MiB is kept", ge=1, le=100_000)
+    rows_limit: int = Field(
+        1000,
+        description="rows to read at most, of which 1 MiB is kept; PostgreSQL sends all where read_only is false",
+        ge=1,
+        le=100_000,
+    )
 
     @model_validator(mode="after")
     def _is_consistent(self) -> Sql:
