@@ -22,11 +22,11 @@ from heartbeat.metrics.instruments import Instruments
 from heartbeat.outbox import Outbox
 from heartbeat.outbox.pace import Pace
 from heartbeat.pool import Pool
-from heartbeat.quiet import Quiet
+from heartbeat.quiet.surroundings import Surroundings
+from heartbeat.quiet.times import Quiet
 from heartbeat.runner import Workshop
 from heartbeat.state import State
 from heartbeat.store import Store
-from heartbeat.surroundings import Surroundings
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,22 +7,22 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from heartbeat.asking import Ask, read_ask, read_test
 from heartbeat.config import Config
 from heartbeat.control import Refused
-from heartbeat.deadman import DeadMan
-from heartbeat.deploying import Deploying
 from heartbeat.dispatch import Dispatch
-from heartbeat.orders import Orders
+from heartbeat.orders.asking import Ask, read_ask, read_test
+from heartbeat.orders.deploying import Deploying
+from heartbeat.orders.given import Orders
 from heartbeat.outbox import Outbox
 from heartbeat.quarantine import Quarantine
+from heartbeat.quiet.surroundings import Surroundings
 from heartbeat.reload import Reloader
 from heartbeat.roster import Roster
 from heartbeat.scheduler import Scheduler
+from heartbeat.selfwatch.deadman import DeadMan
 from heartbeat.state import Live
 from heartbeat.store import StoreFailed
 from heartbeat.store.quiet import past
-from heartbeat.surroundings import Surroundings
 from heartbeat.tryout import data_of, try_out
 from heartbeat.web.checks import describe, look_around
 from heartbeat.web.quiet import PAST, describe_quiet

@@ -23,13 +23,12 @@ from heartbeat.config.model import FALLBACK, CheckConfig
 from heartbeat.control import serving_controls
 from heartbeat.core.model import Address
 from heartbeat.core.policy import Routes
-from heartbeat.deadman import DeadMan, find_overdue, find_reasons
-from heartbeat.deploying import Deploying
-from heartbeat.drill import Drills
 from heartbeat.lag import LagMeter
 from heartbeat.log import configure
 from heartbeat.metrics.instruments import Backlog, Instruments
-from heartbeat.orders import Orders
+from heartbeat.orders.deploying import Deploying
+from heartbeat.orders.given import Orders
+from heartbeat.orders.upkeep import Upkeep
 from heartbeat.quarantine import Quarantine
 from heartbeat.reassert import reasserting
 from heartbeat.reload import Reloader
@@ -37,12 +36,13 @@ from heartbeat.reports import Reports
 from heartbeat.roster import Changes, Roster
 from heartbeat.saving import Saving
 from heartbeat.scheduler import Scheduler
+from heartbeat.selfwatch.deadman import DeadMan, find_overdue, find_reasons
+from heartbeat.selfwatch.drill import Drills
+from heartbeat.selfwatch.vitals import ACCOUNTS, KNOWN, Vitals, self_checks
+from heartbeat.selfwatch.watchdog import Watchdog, end_forks, guard_exit
 from heartbeat.store import Store
 from heartbeat.switching.switches import Switches
 from heartbeat.ticker import Ticker
-from heartbeat.upkeep import Upkeep
-from heartbeat.vitals import ACCOUNTS, KNOWN, Vitals, self_checks
-from heartbeat.watchdog import Watchdog, end_forks, guard_exit
 from heartbeat.web.app import View, create_app
 from heartbeat.web.serve import open_port, serving
 

@@ -18,11 +18,11 @@ from heartbeat.core.quiet import Order, covers
 from heartbeat.core.status import FRESH, Status, has_incident
 from heartbeat.core.text import plain
 from heartbeat.core.times import lasting
-from heartbeat.deployments import KNOWN
-from heartbeat.quiet import Quiet
+from heartbeat.quiet.deployments import KNOWN
+from heartbeat.quiet.surroundings import Surroundings
+from heartbeat.quiet.times import Quiet
 from heartbeat.state import Live, State
 from heartbeat.store import Recorded, deployments, history, quiet, reader
-from heartbeat.surroundings import Surroundings
 from heartbeat.switching.memory import find_recalled
 from heartbeat.web.checks import look_around
 from heartbeat.web.deliveries import Redact, describe, describe_event

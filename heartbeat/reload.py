@@ -16,7 +16,7 @@ from heartbeat.config import CheckConfig, Config, ConfigError, load_in_child
 from heartbeat.control import Refused
 from heartbeat.dispatch import Dispatch
 from heartbeat.roster import Changes
-from heartbeat.vitals import CONFIG
+from heartbeat.selfwatch.vitals import CONFIG
 from heartbeat.watch import Watch
 
 log = structlog.get_logger()

@@ -13,9 +13,9 @@ from heartbeat.clock import ClockChange, Jump
 from heartbeat.dispatch import Dispatch
 from heartbeat.lag import LagMeter
 from heartbeat.line import record_again, take, tick_of
+from heartbeat.quiet.storms import NETWORK
+from heartbeat.quiet.surroundings import Surroundings
 from heartbeat.scheduler import Scheduler
-from heartbeat.storms import NETWORK
-from heartbeat.surroundings import Surroundings
 
 log = structlog.get_logger()
 

@@ -9,19 +9,19 @@ from typing import Any
 
 import pytest
 
-from heartbeat.asking import Ask
 from heartbeat.config.model import CheckConfig, Config, Receiver
 from heartbeat.core.limits import Bound, Limit
 from heartbeat.core.model import DeliveryState, Severity
 from heartbeat.core.policy import Latch, Policy
-from heartbeat.deploying import Deploying
 from heartbeat.explaining import Explanation, data_of, gather, text_of
 from heartbeat.line import run_slot
-from heartbeat.orders import Orders
+from heartbeat.orders.asking import Ask
+from heartbeat.orders.deploying import Deploying
+from heartbeat.orders.given import Orders
+from heartbeat.orders.upkeep import Upkeep
 from heartbeat.redaction import Redactor
 from heartbeat.state import Live
 from heartbeat.testing.bench import NOON, ONCALL, Bench, Kept, a_check, bench, broken, down, ok
-from heartbeat.upkeep import Upkeep
 
 POLICY = Policy(warn=Latch(2, 3, 2), fail=Latch(2, 3, 2), remind=3600.0, escalate=900.0, interval=60.0)
 SLOW = Limit("duration", (Bound(Severity.WARN, above=0.8), Bound(Severity.FAIL, above=2.0)), "s")

@@ -155,7 +155,7 @@ COVERED: dict[str, tuple[str, ...]] = {
     "leap second / NTP slew": ("test_clock.py::test_many_small_steps_add_up_to_one",),
     "CPU starvation": (
         "core/test_judge.py::test_a_timeout_during_which_we_stood_still_is_distorted",
-        "test_vitals.py::test_runs_that_start_late_are_told",
+        "selfwatch/test_vitals.py::test_runs_that_start_late_are_told",
     ),
     "1,000 checks at start": ("core/test_schedule.py::test_checks_are_spread_over_the_interval",),
     "blocked for ever": (f"{ACCEPTANCE}::test_a_plugin_that_holds_the_loop_ends_the_process_and_is_named",),
@@ -222,12 +222,14 @@ COVERED: dict[str, tuple[str, ...]] = {
         "acceptance/test_quiet.py::test_a_silence_tells_nobody_is_seen_survives_a_kill_and_tells_at_its_end",
     ),
     "maintenance starts during an incident": (
-        "test_orders.py::test_maintenance_during_an_incident_keeps_back_reminders_and_never_the_end",
+        "orders/test_given.py::test_maintenance_during_an_incident_keeps_back_reminders_and_never_the_end",
     ),
     "DST forward/back in a maintenance window": (
-        "test_maintenance.py::test_over_a_change_of_the_clocks_it_begins_at_the_time_they_show_and_lasts_its_duration",
+        "quiet/test_maintenance.py::test_over_a_change_of_the_clocks_it_begins_at_the_time_they_show_and_lasts_its_duration",
     ),
-    "ack then resolve then fail again": ("test_orders.py::test_what_is_acknowledged_is_not_reminded_of_until_it_ends",),
+    "ack then resolve then fail again": (
+        "orders/test_given.py::test_what_is_acknowledged_is_not_reminded_of_until_it_ends",
+    ),
     # Security
     "canary secrets": ("acceptance/test_secrets.py::test_a_secret_is_seen_by_its_addressee_only",),
     "target redirects to another host": (

@@ -5,6 +5,7 @@ import sys
 from collections.abc import Iterator
 from importlib.metadata import EntryPoint, EntryPoints
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -16,11 +17,15 @@ CHECK = "from heartbeat import Check\n\n\nclass {}(Check):\n    url: str = ''\n\
 
 @pytest.fixture(autouse=True)
 def _no_modules_left() -> Iterator[None]:
-    before = set(sys.modules)
+    before = _loaded()
     yield
-    for name in set(sys.modules) - before:
-        if name.startswith("heartbeat_checks"):
-            del sys.modules[name]
+    for name in _loaded().keys() - before.keys():
+        del sys.modules[name]
+    sys.modules.update(before)  # a package may have been replaced from which more is imported later
+
+
+def _loaded() -> dict[str, ModuleType]:
+    return {name: module for name, module in sys.modules.items() if name.startswith("heartbeat_checks")}
 
 
 def write(folder: Path, name: str, text: str = CHECK) -> Path:

@@ -13,8 +13,8 @@ from heartbeat.config import CheckConfig, Config
 from heartbeat.redaction import Redactor
 from heartbeat.reload import SLICE, Reloader, find_dropped, let_go
 from heartbeat.roster import Changes
+from heartbeat.selfwatch.vitals import CONFIG
 from heartbeat.testing.bench import Bench, a_check, bench, until
-from heartbeat.vitals import CONFIG
 from heartbeat.watch import Fingerprint, look_at
 
 

@@ -14,7 +14,7 @@ import uvloop
 
 from heartbeat.config import Config
 from heartbeat.log import PrintCapture, catch_strays, configure
-from heartbeat.watchdog import really_exit
+from heartbeat.selfwatch.watchdog import really_exit
 
 Work = Callable[[TextIO], Coroutine[Any, Any, tuple[int, bool]]]
 """What is to be done. It writes to the stream, and returns the exit status, and whether a plugin has not ended."""

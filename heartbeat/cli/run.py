@@ -18,8 +18,8 @@ from heartbeat.cli.exits import EX_CONFIG, EX_UNAVAILABLE
 from heartbeat.config import Config, ConfigError, load_in_child
 from heartbeat.daemon import Daemon
 from heartbeat.log import PrintCapture, catch_strays, configure
+from heartbeat.selfwatch.watchdog import really_exit
 from heartbeat.store import StoreError
-from heartbeat.watchdog import really_exit
 from heartbeat.web.serve import ListenError
 
 log = structlog.get_logger()

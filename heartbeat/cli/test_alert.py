@@ -12,13 +12,13 @@ from urllib.parse import quote
 
 import typer
 
-from heartbeat.asking import LONGEST_TEST
 from heartbeat.cli.common import ConfigOption, JsonOption, NoColorOption, SocketOption, load_or_complain
 from heartbeat.cli.exits import EX_CONFIG, EX_DATAERR, EX_UNAVAILABLE, EX_USAGE
 from heartbeat.cli.performing import Paint, paint_for, perform
 from heartbeat.config import Config
 from heartbeat.control import NoDaemon, Unreachable, call
 from heartbeat.core.units import parse_duration
+from heartbeat.orders.asking import LONGEST_TEST
 from heartbeat.rehearsal import staged
 from heartbeat.tryout import data_of, try_out
 

@@ -27,10 +27,10 @@ from heartbeat.cli.switched import find_off
 from heartbeat.core.gate import Grade
 from heartbeat.lag import LagMeter
 from heartbeat.log import PrintCapture, catch_strays, configure
+from heartbeat.selfwatch.watchdog import Watchdog, guard_exit, really_exit
 from heartbeat.verification import Summary, Verification, conclude
 from heartbeat.verification.records import baseline_of, data_of
 from heartbeat.verification.reports import COLUMNS, headline, junit, markdown, row
-from heartbeat.watchdog import Watchdog, guard_exit, really_exit
 
 TICK = 0.5
 """Seconds between two looks at how far it is."""

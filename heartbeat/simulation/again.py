@@ -21,12 +21,12 @@ from heartbeat.core.policy import Routes
 from heartbeat.core.quiet import Order, QuietKind
 from heartbeat.core.status import Acknowledgement, incidents
 from heartbeat.line import Line, run_slot, take, tick_of
+from heartbeat.quiet.storms import NETWORK
+from heartbeat.selfwatch.vitals import self_checks
 from heartbeat.simulation.play import Simulation, Work
 from heartbeat.simulation.props import paced
 from heartbeat.state import Live
 from heartbeat.store import Entry, Recorded
-from heartbeat.storms import NETWORK
-from heartbeat.vitals import self_checks
 
 LOOKS = 20
 """Into how many steps the time between two runs is divided, while something is kept back."""

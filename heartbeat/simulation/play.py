@@ -32,16 +32,16 @@ from heartbeat.core.windows import Windows
 from heartbeat.dispatch import LOOK, Dispatch
 from heartbeat.line import Line, run_slot, take, tick_of
 from heartbeat.outbox import Outbox
-from heartbeat.quiet import Quiet
+from heartbeat.quiet.storms import NETWORK
+from heartbeat.quiet.surroundings import Surroundings
+from heartbeat.quiet.times import Quiet
 from heartbeat.runner import Workshop
 from heartbeat.scheduler import Scheduler
+from heartbeat.selfwatch.vitals import Vitals, self_checks
 from heartbeat.simulation.props import Hands, Letters, Paper, Timetable, first_slot, next_slot, paced, pause
 from heartbeat.state import Live, State
 from heartbeat.store import Entry, Store
 from heartbeat.store.rows import encode, read_status
-from heartbeat.storms import NETWORK
-from heartbeat.surroundings import Surroundings
-from heartbeat.vitals import Vitals, self_checks
 
 START = 1_767_614_400.0
 """When a story begins where nobody says otherwise: Monday 5 January 2026, 12:00:00 UTC."""

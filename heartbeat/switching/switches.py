@@ -27,7 +27,7 @@ from heartbeat.core.switches import (
 )
 from heartbeat.dispatch import Dispatch
 from heartbeat.line import take
-from heartbeat.quiet import Quiet
+from heartbeat.quiet.times import Quiet
 from heartbeat.scheduler import Scheduler
 from heartbeat.store import StoreFailed
 from heartbeat.switching.memory import MEMORY, kept, key_of, read_kept

@@ -27,14 +27,14 @@ from heartbeat.metrics.instruments import Instruments
 from heartbeat.outbox import Outbox
 from heartbeat.pool import Pool
 from heartbeat.probe import Probe
-from heartbeat.quiet import Quiet
+from heartbeat.quiet.surroundings import Surroundings
+from heartbeat.quiet.times import Quiet
 from heartbeat.reports import Reports
 from heartbeat.roster import Roster
 from heartbeat.runner import Workshop
 from heartbeat.scheduler import Scheduler
 from heartbeat.state import Live, State
 from heartbeat.store import Store
-from heartbeat.surroundings import Surroundings
 from heartbeat.ticker import Ticker
 
 NOON = 1_800_000_000.0

@@ -20,9 +20,9 @@ from heartbeat import __version__
 from heartbeat.config.model import Config
 from heartbeat.metrics.instruments import Instruments
 from heartbeat.metrics.page import CONTENT_TYPE, Page
+from heartbeat.quiet.surroundings import Surroundings
 from heartbeat.reports import Reports
 from heartbeat.state import State
-from heartbeat.surroundings import Surroundings
 from heartbeat.web.checks import describe, look_around, suppressed_by
 from heartbeat.web.deliveries import Ask, delivery_routes, nobody
 from heartbeat.web.deployments import Mark, deployment_routes, unmarked

@@ -11,8 +11,8 @@ from heartbeat.core.quiet import QuietKind
 from heartbeat.core.status import Acknowledgement, Incident, has_incident, incidents
 from heartbeat.core.trace import trace_id
 from heartbeat.metrics.columns import budget_of, is_broken, is_unknown
+from heartbeat.quiet.surroundings import Surroundings
 from heartbeat.state import Live
-from heartbeat.surroundings import Surroundings
 
 Redact = Callable[[str], str]
 

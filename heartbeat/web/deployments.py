@@ -15,7 +15,7 @@ from starlette.routing import Route
 
 from heartbeat.core.deployment import Deployment
 from heartbeat.core.text import plain
-from heartbeat.deployments import Deployments
+from heartbeat.quiet.deployments import Deployments
 from heartbeat.web.body import BadBody, read_json
 
 log = structlog.get_logger()

@@ -12,8 +12,8 @@ from starlette.routing import Route
 
 from heartbeat.core.quiet import Matcher, Order, QuietKind, Recurring
 from heartbeat.core.text import plain
-from heartbeat.maintenance import Window, next_span
-from heartbeat.quiet import Quiet
+from heartbeat.quiet.maintenance import Window, next_span
+from heartbeat.quiet.times import Quiet
 from heartbeat.store import StoreFailed
 from heartbeat.store.quiet import past
 from heartbeat.web.deliveries import Ask, Redact

@@ -44,6 +44,10 @@ async def is_off(daemon: DaemonProcess, name: str) -> bool:
     return await daemon.sample("heartbeat_check_suppressed", check=name, reason="disabled") == 1
 
 
+async def has_forgotten(daemon: DaemonProcess, name: str) -> bool:
+    return (await daemon.get(f"/api/v1/checks/{name}")).json()["last_run"] is None
+
+
 async def is_on(daemon: DaemonProcess, name: str) -> bool:
     return not await is_off(daemon, name)
 
@@ -60,6 +64,7 @@ async def test_a_file_switches_a_check_off_everywhere_and_on_again(
     path.write_text("off\n")
     await daemon.log("switched", on=False, checks="shop")
     await until(lambda: is_off(daemon, "shop"))
+    await until(lambda: has_forgotten(daemon, "shop"))  # a run that was under way still brought something
     seen = len([line for line in daemon.lines if line.get("event") == "run" and line["check"] == "shop"])
     why = f"switched off by the file {path}"
     described = (await daemon.get("/api/v1/checks/shop")).json()

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from heartbeat.core.quiet import Maintenance, Matcher, Order, QuietKind, Recurring
 from heartbeat.core.schedule import Cron
-from heartbeat.quiet import Quiet
+from heartbeat.quiet.times import Quiet
 from heartbeat.testing.bench import NOON, a_check
 
 Takes = Callable[..., None]

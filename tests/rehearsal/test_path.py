@@ -29,7 +29,7 @@ from heartbeat.testing.webhook import Receiver, webhook_receiver
 Make = Callable[..., Config]
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 ON_THE_LINE = ("heartbeat.line", "heartbeat.outbox", "heartbeat.channels", "heartbeat.core", "heartbeat.dispatch",
-               "heartbeat.runner", "heartbeat.surroundings", "heartbeat.state", "heartbeat.store.store")  # fmt: skip
+               "heartbeat.runner", "heartbeat.quiet", "heartbeat.state", "heartbeat.store.store")  # fmt: skip
 
 
 def find_differences(one: Any, other: Any) -> set[str]:

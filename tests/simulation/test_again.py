@@ -9,20 +9,20 @@ from typing import Any
 
 import pytest
 
-from heartbeat.asking import Ask
 from heartbeat.config.model import CheckConfig, Config, Receiver
 from heartbeat.core.limits import Bound, Limit
 from heartbeat.core.model import Severity
 from heartbeat.core.policy import Latch, Policy
-from heartbeat.deploying import Deploying
 from heartbeat.line import Line, run_slot
-from heartbeat.orders import Orders
+from heartbeat.orders.asking import Ask
+from heartbeat.orders.deploying import Deploying
+from heartbeat.orders.given import Orders
+from heartbeat.orders.upkeep import Upkeep
 from heartbeat.probe import Probe
 from heartbeat.redaction import Redactor
 from heartbeat.simulation.replaying import Replayed, counts_of, replay, select
 from heartbeat.state import Live
 from heartbeat.testing.bench import EVERY, NOON, ONCALL, Bench, Kept, a_check, bench, broken, down, ok
-from heartbeat.upkeep import Upkeep
 
 QUICK = Policy(interval=EVERY, flapping=None)
 CALM = Policy(warn=Latch(3, 3, 2), fail=Latch(3, 3, 2), interval=EVERY)

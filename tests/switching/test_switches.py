@@ -16,16 +16,18 @@ from openfeature.flag_evaluation import FlagResolutionDetails, Reason
 from openfeature.provider.in_memory_provider import InMemoryFlag, InMemoryProvider
 
 from heartbeat import http
-from heartbeat.asking import Ask
 from heartbeat.config.model import CheckConfig, Config, FlagProvider
 from heartbeat.control import Refused
 from heartbeat.core.model import Kind
 from heartbeat.core.schedule import FIRST_RUN_WITHIN, Interval
 from heartbeat.core.switches import OFF, ON, AtUrl, InFile, InFlag, Knowledge, Source, Switch
 from heartbeat.line import run_slot
-from heartbeat.orders import Orders
+from heartbeat.orders.asking import Ask
+from heartbeat.orders.given import Orders
+from heartbeat.orders.upkeep import Upkeep
 from heartbeat.probe import Probe
 from heartbeat.redaction import Redactor
+from heartbeat.selfwatch.vitals import CONFIG, Vitals, self_checks
 from heartbeat.state import Live
 from heartbeat.switching import switches as switches_module
 from heartbeat.switching.memory import MEMORY, find_recalled, key_of, read_kept
@@ -33,8 +35,6 @@ from heartbeat.switching.rounds import FILES_AT_ONCE
 from heartbeat.switching.switches import Switches
 from heartbeat.testing.bench import Bench, Time, a_check, bench, down, until
 from heartbeat.testing.http import Behaviour, Server, answer, refusing_port, serve
-from heartbeat.upkeep import Upkeep
-from heartbeat.vitals import CONFIG, Vitals, self_checks
 from heartbeat.web.checks import describe, look_around
 
 

@@ -15,10 +15,10 @@ from heartbeat.core.model import Finding, Outcome, Result, Run, Severity, Verdic
 from heartbeat.core.policy import Policy
 from heartbeat.core.schedule import Interval
 from heartbeat.metrics.instruments import Instruments
-from heartbeat.quiet import Quiet
+from heartbeat.quiet.surroundings import Surroundings
+from heartbeat.quiet.times import Quiet
 from heartbeat.redaction import Redactor
 from heartbeat.state import Live, State
-from heartbeat.surroundings import Surroundings
 from heartbeat.web.app import View
 from heartbeat.web.serve import open_port, serving
 

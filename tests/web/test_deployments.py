@@ -13,7 +13,7 @@ from structlog.testing import capture_logs
 
 from heartbeat.core.deployment import Deployment, DeploymentState, finish
 from heartbeat.core.quiet import Matcher
-from heartbeat.deployments import Deployments
+from heartbeat.quiet.deployments import Deployments
 from heartbeat.redaction import Redactor
 from heartbeat.web.body import BODY_BYTES
 from heartbeat.web.deployments import deployment_routes, owner_of, unmarked

@@ -10,7 +10,7 @@ from starlette.applications import Starlette
 from heartbeat.config.model import History
 from heartbeat.core.quiet import Maintenance, Matcher, Order, QuietKind, Recurring, Span, end
 from heartbeat.core.schedule import Cron
-from heartbeat.quiet import Quiet
+from heartbeat.quiet.times import Quiet
 from heartbeat.redaction import Redactor
 from heartbeat.store import Store
 from heartbeat.web.deliveries import Ask, nobody

@@ -27,7 +27,7 @@ from heartbeat.core.storm import (
     tally,
 )
 from heartbeat.core.times import readable
-from heartbeat.standings import stand
+from heartbeat.quiet.standings import stand
 from heartbeat.state import Live, State
 
 log = structlog.get_logger()

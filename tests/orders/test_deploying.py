@@ -12,9 +12,9 @@ import pytest
 from heartbeat.control import Refused
 from heartbeat.core.deployment import ABANDONED, DeploymentState
 from heartbeat.core.model import DeliveryState, Kind
-from heartbeat.deploying import Deploying
-from heartbeat.deployments import KNOWN, SHOWN
 from heartbeat.line import run_slot
+from heartbeat.orders.deploying import Deploying
+from heartbeat.quiet.deployments import KNOWN, SHOWN
 from heartbeat.state import Live
 from heartbeat.store.deployments import load
 from heartbeat.testing.bench import Bench, a_check, bench, down, ok

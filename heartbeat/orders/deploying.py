@@ -17,7 +17,6 @@ from typing import Any, TypeVar
 import structlog
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from heartbeat.asking import NAME
 from heartbeat.config.problem import quoted
 from heartbeat.control import Refused
 from heartbeat.core.deployment import ABANDONED, EVERYTHING, Deployment, DeploymentState, finish, release
@@ -25,9 +24,10 @@ from heartbeat.core.quiet import LABEL_NAME, PATTERN, Matcher
 from heartbeat.core.text import plain
 from heartbeat.core.times import readable
 from heartbeat.core.units import format_duration, parse_duration
-from heartbeat.deployments import KNOWN, Deployments, is_concerned
 from heartbeat.dispatch import Dispatch
-from heartbeat.quiet import Quiet
+from heartbeat.orders.asking import NAME
+from heartbeat.quiet.deployments import KNOWN, Deployments, is_concerned
+from heartbeat.quiet.times import Quiet
 from heartbeat.store import StoreFailed
 from heartbeat.store.deployments import load
 from heartbeat.web.deployments import describe_deployment

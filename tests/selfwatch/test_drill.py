@@ -13,7 +13,7 @@ from heartbeat.config.model import Drill
 from heartbeat.core.model import Address, Delivery, DeliveryState, Kind
 from heartbeat.core.policy import Routes
 from heartbeat.core.schedule import Cron
-from heartbeat.drill import Drills, judge, make_event
+from heartbeat.selfwatch.drill import Drills, judge, make_event
 from heartbeat.store import Entry
 from heartbeat.testing.bench import NOON, Bench, bench
 

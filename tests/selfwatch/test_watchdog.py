@@ -14,14 +14,14 @@ from textwrap import dedent
 import pytest
 
 from heartbeat.lag import LagMeter
-from heartbeat.watchdog import Watchdog
+from heartbeat.selfwatch.watchdog import Watchdog
 
 PRELUDE = """
     import asyncio, json, os, sys, time
     import structlog
     from heartbeat.lag import LagMeter
     from heartbeat.runner import CURRENT
-    from heartbeat.watchdog import Watchdog, guard_exit
+    from heartbeat.selfwatch.watchdog import Watchdog, guard_exit
 
     structlog.configure(
         processors=[structlog.processors.JSONRenderer()], logger_factory=structlog.PrintLoggerFactory(sys.stderr)
@@ -116,15 +116,15 @@ def watch(monkeypatch: pytest.MonkeyPatch, looks: list[tuple[float, float]]) -> 
             at, beat = next(now, (None, None))
             if at is None or beat is None:
                 return True
-            monkeypatch.setattr("heartbeat.watchdog.monotonic", lambda: at)
+            monkeypatch.setattr("heartbeat.selfwatch.watchdog.monotonic", lambda: at)
             lag.beat = beat
             return False
 
     def end(status: int) -> None:
         raise Over(status)
 
-    monkeypatch.setattr("heartbeat.watchdog.really_exit", end)
-    monkeypatch.setattr("heartbeat.watchdog.monotonic", lambda: 0.0)
+    monkeypatch.setattr("heartbeat.selfwatch.watchdog.really_exit", end)
+    monkeypatch.setattr("heartbeat.selfwatch.watchdog.monotonic", lambda: 0.0)
     lag = LagMeter()
     with closing(asyncio.new_event_loop()) as loop:
         dog = Watchdog(lag, loop, 10.0, lambda *_: None)

@@ -13,8 +13,8 @@ from heartbeat.config.model import CheckConfig
 from heartbeat.core.deployment import Deployment
 from heartbeat.core.quiet import OVER, Maintenance, Matcher, Order, QuietKind, covers
 from heartbeat.core.switches import SwitchedOff
-from heartbeat.deployments import Deployments
-from heartbeat.maintenance import Window
+from heartbeat.quiet.deployments import Deployments
+from heartbeat.quiet.maintenance import Window
 from heartbeat.state import State
 
 Standing = Order | Window | Deployment

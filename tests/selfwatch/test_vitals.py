@@ -14,9 +14,9 @@ from heartbeat.config.credentials import AccountConfig, Credentials
 from heartbeat.config.model import CheckConfig
 from heartbeat.core.model import Address, Delivery, Event, Kind, Severity
 from heartbeat.line import run_slot
+from heartbeat.selfwatch.vitals import EVERY, KNOWN, Vitals, self_checks
 from heartbeat.store import StoreFailed
 from heartbeat.testing.bench import Bench, a_check, bench
-from heartbeat.vitals import EVERY, KNOWN, Vitals, self_checks
 
 
 @dataclass

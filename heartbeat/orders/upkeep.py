@@ -13,7 +13,7 @@ from heartbeat.core.quiet import Order, QuietKind, end, follow
 from heartbeat.core.status import incidents
 from heartbeat.dispatch import Dispatch
 from heartbeat.line import take
-from heartbeat.quiet import Quiet, is_covered
+from heartbeat.quiet.times import Quiet, is_covered
 from heartbeat.scheduler import Scheduler
 from heartbeat.state import Live
 from heartbeat.store import StoreFailed

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from heartbeat.config.model import CheckConfig
 from heartbeat.core.quiet import Maintenance, Matcher, Order, QuietKind, Recurring, Span, covers, end
 from heartbeat.core.schedule import Cron
-from heartbeat.quiet import Quiet
+from heartbeat.quiet.times import Quiet
 from heartbeat.testing.bench import NOON, a_check
 
 NAMES = ["shop-a", "shop-b", "mail", "heartbeat.store"]

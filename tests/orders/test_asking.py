@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from heartbeat.asking import Ask, Stated, read_ask, read_test, state
 from heartbeat.control import Refused
 from heartbeat.core.quiet import Matcher
+from heartbeat.orders.asking import Ask, Stated, read_ask, read_test, state
 
 NOON = 1_800_000_000.0
 WHO = {"by": "alice", "reason": "deploy"}

@@ -12,7 +12,7 @@ from heartbeat import Check, Probe, http
 from heartbeat.config.model import CheckConfig, Watchdog
 from heartbeat.core.policy import Policy
 from heartbeat.core.schedule import Cron, Interval, Schedule
-from heartbeat.deadman import DeadMan, have_run, overdue, ping, reasons_to_withhold
+from heartbeat.selfwatch.deadman import DeadMan, have_run, overdue, ping, reasons_to_withhold
 from heartbeat.state import Live
 from heartbeat.testing.webhook import Answer, Misbehaviour, Receiver, webhook_receiver
 

@@ -9,17 +9,17 @@ from typing import Any
 
 import pytest
 
-from heartbeat.asking import Ask
 from heartbeat.control import Refused
 from heartbeat.core.model import DeliveryState, Kind
 from heartbeat.core.policy import Policy
 from heartbeat.core.quiet import Maintenance, Matcher, Order, QuietKind, Span
 from heartbeat.line import run_slot
-from heartbeat.orders import Orders
+from heartbeat.orders.asking import Ask
+from heartbeat.orders.given import Orders
+from heartbeat.orders.upkeep import Upkeep
 from heartbeat.state import Live
 from heartbeat.store.quiet import load, past
 from heartbeat.testing.bench import Bench, a_check, bench, down, ok
-from heartbeat.upkeep import Upkeep
 
 
 @pytest.fixture
@@ -334,7 +334,7 @@ async def test_a_secret_in_a_reason_is_kept_nowhere(on: Bench) -> None:
 
 
 async def test_more_than_can_be_meant_is_refused(on: Bench, orders: Orders, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("heartbeat.orders.AT_MOST", 2)
+    monkeypatch.setattr("heartbeat.orders.given.AT_MOST", 2)
     for _ in range(2):
         await orders.silence("", ask(checks=["*"], lasts=60))
     with pytest.raises(Refused, match="which is the most"):

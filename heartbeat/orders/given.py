@@ -15,7 +15,6 @@ from typing import Any
 
 import structlog
 
-from heartbeat.asking import Ask, Stated, state
 from heartbeat.config.problem import nearest, quoted
 from heartbeat.control import Refused
 from heartbeat.core.advance import Taken
@@ -23,9 +22,10 @@ from heartbeat.core.quiet import Matcher, Order, QuietKind
 from heartbeat.core.status import Acknowledgement, incidents
 from heartbeat.dispatch import Dispatch
 from heartbeat.line import take
-from heartbeat.quiet import Quiet, covered
+from heartbeat.orders.asking import Ask, Stated, state
+from heartbeat.orders.upkeep import Upkeep, is_open
+from heartbeat.quiet.times import Quiet, covered
 from heartbeat.state import Live
-from heartbeat.upkeep import Upkeep, is_open
 from heartbeat.web.quiet import describe_order
 
 log = structlog.get_logger()

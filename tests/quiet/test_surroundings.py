@@ -17,10 +17,10 @@ from heartbeat.core.policy import Latch, Policy, Routes
 from heartbeat.core.quiet import Matcher, Order, QuietKind
 from heartbeat.core.storm import StormRule
 from heartbeat.line import run_slot
+from heartbeat.quiet.storms import NETWORK
+from heartbeat.selfwatch.vitals import Vitals, self_checks
 from heartbeat.state import Live
-from heartbeat.storms import NETWORK
 from heartbeat.testing.bench import Bench, a_check, bench
-from heartbeat.vitals import Vitals, self_checks
 
 NAMES = tuple("abcdefghij")
 

@@ -15,9 +15,9 @@ from heartbeat.core.schedule import Interval
 from heartbeat.dispatch import Dispatch
 from heartbeat.outbox import Outbox
 from heartbeat.probe import Probe
+from heartbeat.quiet.storms import NETWORK, Storms
 from heartbeat.state import State
 from heartbeat.store import Store
-from heartbeat.storms import NETWORK, Storms
 
 EVERY = 10.0
 TIMEOUT = 5.0

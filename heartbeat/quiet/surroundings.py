@@ -12,10 +12,10 @@ from heartbeat.core.model import NOTHING, Reason, Severity
 from heartbeat.core.standing import NO_WAIT, Standing, Wait, bad_since
 from heartbeat.core.storm import StormRule
 from heartbeat.core.times import readable
-from heartbeat.quiet import Quiet
-from heartbeat.standings import stand
+from heartbeat.quiet.standings import stand
+from heartbeat.quiet.storms import Storms
+from heartbeat.quiet.times import Quiet
 from heartbeat.state import Live, State
-from heartbeat.storms import Storms
 
 
 def _nobody(name: str) -> None:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from heartbeat.core.quiet import Maintenance, Matcher, Recurring, Span
 from heartbeat.core.schedule import Cron
-from heartbeat.maintenance import Window, latest_start, next_span, span_at
+from heartbeat.quiet.maintenance import Window, latest_start, next_span, span_at
 
 ZONES = [
     "Europe/Stockholm",
