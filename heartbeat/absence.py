@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import islice
 
+from heartbeat.config.model import CheckConfig
 from heartbeat.core.advance import Absence
 from heartbeat.core.model import Reason
 from heartbeat.core.schedule import Cron, next_slot
@@ -38,6 +39,9 @@ class Absences:
         self._crons: dict[str, tuple[float, tuple[float, ...]]] = {}
         """The slots of cron expressions after the latest run, which comes with them."""
         self._left = 0
+        self._well: dict[str, tuple[CheckConfig, float]] = {}
+        """Until when, on the steady clock, a check cannot be absent whatever happens, as it ran: it costs too much to
+        work that out again and again for ten thousand."""
 
     def find(self) -> Iterator[tuple[Live, Absence]]:
         """Yield the checks that turn out not to run, and what is to be said of it. Never during a stop."""
@@ -47,14 +51,21 @@ class Absences:
         count = max(AT_ONCE, len(checks) // ROUND + 1)
         begin, self._next = self._next, self._next + count if self._next + count < len(checks) else 0
         self._left, now, awake = CRONS_AT_ONCE, line.clock.now(), self._dispatch.awake_since
-        planned = self._scheduler.planned
+        planned, steady, well = self._scheduler.planned, line.clock.steady(), self._well
+        if begin == 0 and len(well) > len(checks):
+            self._well = well = {name: known for name, known in well.items() if name in checks}
         for name, live in tuple(islice(checks.items(), begin, begin + count)):
+            known = well.get(name)
+            if known is not None and steady < known[1] and live.config is known[0]:
+                continue
             missed = live.config.policy.missed
             if missed is None or live.status.absent is not None or name not in planned:  # switched off, for one
                 continue
             latest = max(live.last_run or 0.0, planned[name], awake)
-            interval = live.config.policy.interval
-            if now - latest > missed * (interval or 60.0) and (found := self._absence(live, latest, missed, now)):
+            left = latest + missed * (live.config.policy.interval or 60.0) - now
+            if left >= 0:
+                well[name] = live.config, steady + left
+            elif found := self._absence(live, latest, missed, now):
                 yield live, found
 
     def _absence(self, live: Live, latest: float, missed: int, now: float) -> Absence | None:

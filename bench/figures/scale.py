@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +12,7 @@ from threading import Thread
 from time import monotonic, time
 
 from bench.bench import Bench, wait
-from bench.contest import refuse_failures, urls, watch
+from bench.contest import refuse_failures, urls
 from bench.nginx import Site, serving
 from bench.ours import PLUGINS, Ours, http_checks, running
 from bench.table import Row
@@ -21,6 +21,7 @@ RATE = 100
 """Checks per second; a check runs at most once a second, so a hundred of them cannot come to more."""
 FIRST_RUNS = 31.0
 """Seconds within which every check has run for the first time."""
+ROUNDS = 3
 WATCHER = "stillness"
 
 
@@ -49,23 +50,39 @@ class Size:
 
 
 def measure(bench: Bench) -> list[Row]:
-    """Return all rows. The small sizes are measured before and after the large one, so that drift shows."""
-    many = bench.lengths.many
-    with serving(bench.folder("nginx")) as site:
-        small = [_small(bench, site, 100), _small(bench, site, 1000)]
-        large, rows = _large(bench, site, many)
-        small.append(_small(bench, site, 100))
-    return [*rows, _per_check(small[1], large), _flatness([*small, large])]
-
-
-def _small(bench: Bench, site: Site, count: int) -> Size:
-    with _daemon(bench, site, count) as program:
-        wait(count / RATE + 2.0)
-        cost = watch(site, program.cpu, program.peak, bench.lengths.window)
+    """Return all rows."""
+    with serving(bench.folder("nginx")) as site, _daemon(bench, site, bench.lengths.many) as program:
+        wait(FIRST_RUNS)
+        first = _start(bench, program)
+        page = _scrape(bench, program)
+        sizes = _grow(bench, site, program)
+        reload = _reload(bench, program)
         refuse_failures(program)
-        size = Size(count, cost.cpu, program.memory())
-    bench.say(f"{count:,} checks at {RATE}/s: {size.cpu:.0f} us per check, {size.memory / 1e6:.0f} MB")
-    return size
+    return [first, *reload, *page, _per_check(*sizes[1:]), _flatness(sizes)]
+
+
+def _grow(bench: Bench, site: Site, large: Ours) -> list[Size]:
+    """Let daemons of three sizes do the same work side by side, so that what drifts drifts for all of them."""
+    few, some, many = 100, 1000, bench.lengths.many
+    with _daemon(bench, site, few) as small, _daemon(bench, site, some) as medium:
+        programs = {few: small, some: medium, many: large}
+        wait(some / RATE + 2.0)
+        rounds = [_watch(programs, bench.lengths.window) for _ in range(ROUNDS)]
+        for program in programs.values():
+            refuse_failures(program)
+        sizes = [Size(n, median(one[n] for one in rounds), program.memory()) for n, program in programs.items()]
+    for size in sizes:
+        bench.say(f"{size.checks:,} checks at {RATE}/s: {size.cpu:.0f} us per check, {size.memory / 1e6:.0f} MB")
+    return sizes
+
+
+def _watch(programs: Mapping[int, Ours], seconds: float) -> dict[int, float]:
+    """Return the microseconds of CPU that a check takes in each of the daemons."""
+    began, used = time(), {count: program.cpu() for count, program in programs.items()}
+    wait(seconds)
+    ended, spent = time(), {count: program.cpu() - used[count] for count, program in programs.items()}
+    wait(1.2)  # the store writes steady results once a second
+    return {count: spent[count] / len(program.ran(began, ended)) * 1e6 for count, program in programs.items()}
 
 
 @contextmanager
@@ -78,19 +95,10 @@ def _daemon(bench: Bench, site: Site, count: int) -> Iterator[Ours]:
         yield program
 
 
-def _large(bench: Bench, site: Site, count: int) -> tuple[Size, list[Row]]:
-    with _daemon(bench, site, count) as program:
-        wait(FIRST_RUNS)
-        start = min(ran.started for ran in program.ran()) - program.born
-        bench.say(f"start with {count:,} checks until the first run: {start:.1f} s")
-        page = _scrape(bench, program)
-        memory = program.memory()
-        cost = watch(site, program.cpu, program.peak, bench.lengths.window)
-        size = Size(count, cost.cpu, memory)
-        bench.say(f"{count:,} checks at {RATE}/s: {size.cpu:.0f} us per check, {size.memory / 1e6:.0f} MB")
-        reload = _reload(bench, program)
-        refuse_failures(program)
-    first = Row(
+def _start(bench: Bench, program: Ours) -> Row:
+    count, start = bench.lengths.many, min(ran.started for ran in program.ran()) - program.born
+    bench.say(f"start with {count:,} checks until the first run: {start:.1f} s")
+    return Row(
         key="start",
         figure=f"start with {count:,} checks, until the first run",
         ours=f"{start:.1f} s",
@@ -100,7 +108,6 @@ def _large(bench: Bench, site: Site, count: int) -> tuple[Size, list[Row]]:
         limit=8.0,
         note="from the start of the process; the configuration is read in a child process",
     )
-    return size, [first, *reload, *page]
 
 
 @contextmanager
@@ -194,14 +201,13 @@ def _per_check(small: Size, large: Size) -> Row:
 
 
 def _flatness(sizes: Sequence[Size]) -> Row:
-    costs = {count: median(size.cpu for size in sizes if size.checks == count) for count in {s.checks for s in sizes}}
-    value = max(costs.values()) / min(costs.values())
+    costs = [size.cpu for size in sizes]
     return Row(
         key="flat",
         figure=f"CPU per check as checks grow at a constant {RATE}/s, dearest / cheapest",
-        ours=", ".join(f"{cost:.0f} µs with {count:,}" for count, cost in sorted(costs.items())),
+        ours=", ".join(f"{size.cpu:.0f} µs with {size.checks:,}" for size in sizes),
         theirs="",
-        value=value,
+        value=max(costs) / min(costs),
         limit=1.2,
-        note="without scrapes, whose cost grows with the checks and stands above",
+        note="side by side, at the same time; without scrapes, whose cost grows with the checks and stands above",
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -15,6 +16,8 @@ BODY_LIMIT = 1024 * 1024
 HEADER_LIMIT = 64 * 1024
 DEFAULT_PORTS = {"http": 80, "https": 443, "socks5h": 1080}
 USER_AGENT = f"heartbeat/{__version__}"
+
+_ORIGIN = re.compile(r"[^/?#]*//[^/?#]*")
 
 Family = Literal["any", "ip4", "ip6"]
 Pairs = tuple[tuple[str, str], ...]
@@ -36,9 +39,14 @@ class Target:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
-@lru_cache(maxsize=4096)
 def target(url: str) -> Target:
     """Take scheme, host and port out of a URL. Raises ``ValueError`` with a sentence where there are none."""
+    found = _ORIGIN.match(url)
+    return _target(found[0] if found else url)
+
+
+@lru_cache(maxsize=4096)  # by what comes before the path: ten thousand checks may well have one host
+def _target(url: str) -> Target:
     parts = urlsplit(url)
     if parts.scheme not in DEFAULT_PORTS:
         raise ValueError(f"the scheme of a URL is http or https, not {parts.scheme[:20]!r}")
