@@ -58,6 +58,13 @@ async def test_it_follows_a_rename_also_in_the_middle_of_a_run(tmp_path: Path) -
     await store.close()
 
 
+async def catch_up(store: Store, memories: Memories) -> None:
+    async with asyncio.timeout(5):
+        while memories.lag_behind:
+            await store.flush()
+            await memories.write_again()
+
+
 async def test_where_the_store_fails_it_is_written_when_it_is_back(tmp_path: Path) -> None:
     store = await opened(tmp_path)
     memories = await recalled(store)
@@ -70,10 +77,7 @@ async def test_where_the_store_fails_it_is_written_when_it_is_back(tmp_path: Pat
         is_behind = memories.lag_behind
         other.execute("ROLLBACK")
     assert is_behind
-    async with asyncio.timeout(5):
-        while memories.lag_behind:
-            await store.flush()
-            await memories.write_again()
+    await catch_up(store, memories)
     assert (await recalled(store)).of("shop").data == {"orders": [7]}
     await store.close()
 
@@ -108,10 +112,7 @@ async def test_what_the_store_could_not_take_is_written_under_the_new_name(tmp_p
         await memories.of("shop").save()
         memories.rename("shop", "store")
         other.execute("ROLLBACK")
-    async with asyncio.timeout(5):
-        while memories.lag_behind:
-            await store.flush()
-            await memories.write_again()
+    await catch_up(store, memories)
     again = await recalled(store)
     assert (again.of("store").data, again.of("shop").data) == ({"orders": [7]}, {})
     await store.close()

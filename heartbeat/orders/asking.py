@@ -62,15 +62,16 @@ class AskTest(BaseModel):
 
 def read_ask(body: object) -> Ask:
     """Return what the body of a request asks for. Raises ``Refused``."""
-    return _read(Ask, body)
+    return read(Ask, body)
 
 
 def read_test(body: object) -> AskTest:
     """Return what test alert the body of a request asks for. Raises ``Refused``."""
-    return _read(AskTest, body)
+    return read(AskTest, body)
 
 
-def _read(kind: type[Model], body: object) -> Model:
+def read(kind: type[Model], body: object) -> Model:
+    """Return the body of a request as what it is to be. Raises ``Refused``, with what is wrong first."""
     try:
         return kind.model_validate(body)
     except ValidationError as error:

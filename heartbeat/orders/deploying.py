@@ -12,10 +12,10 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from os import urandom
-from typing import Any, TypeVar
+from typing import Any
 
 import structlog
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
 from heartbeat.config.problem import quoted
 from heartbeat.control import Refused
@@ -25,7 +25,7 @@ from heartbeat.core.text import plain
 from heartbeat.core.times import readable
 from heartbeat.core.units import format_duration, parse_duration
 from heartbeat.dispatch import Dispatch
-from heartbeat.orders.asking import NAME
+from heartbeat.orders.asking import NAME, read
 from heartbeat.quiet.deployments import KNOWN, Deployments, is_concerned
 from heartbeat.quiet.times import Quiet
 from heartbeat.store import StoreFailed
@@ -45,7 +45,6 @@ RUN_AT_MOST = 1000
 BUSY = 0.2
 """Seconds after which a check that is at work is asked again: that run may have begun before the end."""
 Answer = dict[str, Any]
-Body = TypeVar("Body", bound=BaseModel)
 
 
 class Start(BaseModel):
@@ -100,7 +99,7 @@ class Deploying:
     async def start_deployment(self, _: str, body: object, by: str = "") -> Answer:
         """Mark that a deployment begins; one of the same name that nobody finished is over by that."""
         self._refuse_at_the_end()
-        now, asked = self.now, _read(Start, body)
+        now, asked = self.now, read(Start, body)
         new = replace(self._deployment(asked, now), owner=self._who(asked.by, by))
         for old in self.deployments.running(new.name):
             self._record_soon(self._put(release(finish(old, DeploymentState.SUPERSEDED, now), now)))
@@ -114,7 +113,7 @@ class Deploying:
     async def finish_deployment(self, name: str, body: object, by: str = "") -> Answer:
         """Mark that a deployment is over, run what it concerns, and tell then what it held and still fails."""
         self._refuse_at_the_end()
-        asked = _read(Finish, body)
+        asked = read(Finish, body)
         found = [one for one in self.deployments.running() if name in (one.name, one.id)]
         if not found:
             raise Refused(
@@ -205,14 +204,6 @@ class Deploying:
     def _record_soon(self, deployment: Deployment) -> None:
         self.unrecorded.pop(deployment.id, None)
         self.dispatch.spawn(self._record(deployment), deployment.id)
-
-
-def _read(kind: type[Body], body: object) -> Body:
-    try:
-        return kind.model_validate(body)
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        raise Refused(f"{'.'.join(map(str, first['loc']))}: {first['msg']}", status=400) from None
 
 
 def _hold(written: str) -> float:
